@@ -1,0 +1,158 @@
+//! Churn: open, echo one message, close, and again.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::time::Instant;
+
+use crate::client::{self, Head, PATIENCE};
+use crate::frames::{Exchange, CLOSE, CLOSE_FIRST_BYTE};
+use crate::options::Options;
+use crate::report::{Moment, Window};
+use crate::sys::{Event, Poll, READABLE};
+
+/// Reports taken from the kernel at a time.
+const EVENTS: usize = 256;
+/// How long to wait for the kernel before looking at the clock all the same.
+const TICK_MS: i32 = 100;
+
+/// How far a connection has come.
+enum Stage {
+    Handshake(Box<Head>),
+    Echo { received: usize },
+    Closing { answered: bool },
+}
+
+struct Connection {
+    stream: TcpStream,
+    stage: Stage,
+    opened: Instant,
+}
+
+struct Run<'a> {
+    options: &'a Options,
+    exchange: Exchange,
+    poll: Poll,
+    connections: Vec<Connection>,
+    buffer: Vec<u8>,
+    ordinal: usize,
+    window: Window,
+}
+
+/// Runs the warm-up and the measured window and returns what was measured.
+pub fn run(options: &Options) -> io::Result<(Moment, Moment, Window)> {
+    let exchange = Exchange::new(options.kind, options.size, 1, 1);
+    let mut run = Run {
+        options,
+        buffer: vec![0; exchange.reply_length().max(256)],
+        exchange,
+        poll: Poll::new()?,
+        connections: Vec::with_capacity(options.connections),
+        ordinal: 0,
+        window: Window::new(),
+    };
+    for token in 0..options.connections {
+        let connection = run.open(token)?;
+        run.connections.push(connection);
+    }
+    run.until(Instant::now() + options.warmup)?;
+    run.window = Window::new();
+    let start = Moment::now(options.pid)?;
+    run.until(Instant::now() + options.window)?;
+    let end = Moment::now(options.pid)?;
+    if run.window.count == 0 {
+        return Err(io::Error::other(
+            "no connection was closed in the measured window",
+        ));
+    }
+    Ok((start, end, run.window))
+}
+
+impl Run<'_> {
+    fn open(&mut self, token: usize) -> io::Result<Connection> {
+        let opened = Instant::now();
+        let stream = self.options.target.connect(self.ordinal)?;
+        self.ordinal += 1;
+        stream.set_nonblocking(true)?;
+        self.poll.add(&stream, READABLE, token)?;
+        (&stream).write_all(client::request())?;
+        Ok(Connection {
+            stream,
+            stage: Stage::Handshake(Box::default()),
+            opened,
+        })
+    }
+
+    fn until(&mut self, deadline: Instant) -> io::Result<()> {
+        let mut events = [Event::NONE; EVENTS];
+        let mut last_heard = Instant::now();
+        loop {
+            let now = Instant::now();
+            if now >= deadline {
+                return Ok(());
+            }
+            let timeout = TICK_MS.min((deadline - now).as_millis() as i32 + 1);
+            let ready = self.poll.wait(&mut events, timeout)?;
+            if !ready.is_empty() {
+                last_heard = now;
+            } else if now - last_heard > PATIENCE {
+                return Err(io::Error::other("the server has stopped replying"));
+            }
+            for event in ready {
+                self.advance(event.token())?;
+            }
+        }
+    }
+
+    fn advance(&mut self, token: usize) -> io::Result<()> {
+        let Connection { stream, stage, .. } = &mut self.connections[token];
+        match stage {
+            Stage::Handshake(head) => {
+                head.read_from(stream)?;
+                if head.is_complete()? {
+                    stream.write_all(self.exchange.first_request())?;
+                    *stage = Stage::Echo { received: 0 };
+                }
+                Ok(())
+            }
+            Stage::Echo { received } => {
+                let owed = &self.exchange.first_reply()[*received..];
+                let count = stream.read(&mut self.buffer)?;
+                if count == 0 || owed.get(..count) != Some(&self.buffer[..count]) {
+                    return Err(io::Error::other("a reply is not what was sent"));
+                }
+                *received += count;
+                if count == owed.len() {
+                    stream.write_all(&CLOSE)?;
+                    *stage = Stage::Closing { answered: false };
+                }
+                Ok(())
+            }
+            Stage::Closing { answered } => {
+                match stream.read(&mut self.buffer)? {
+                    0 if *answered => {}
+                    0 => {
+                        return Err(io::Error::other(
+                            "the server has not answered a Close frame",
+                        ))
+                    }
+                    _ if *answered || self.buffer[0] == CLOSE_FIRST_BYTE => {
+                        *answered = true;
+                        return Ok(());
+                    }
+                    _ => {
+                        return Err(io::Error::other(
+                            "a Close frame was answered by something else",
+                        ))
+                    }
+                }
+                let opened = self.connections[token].opened;
+                self.window
+                    .latencies
+                    .record(opened.elapsed().as_nanos() as u64);
+                self.window.count += 1;
+                self.connections[token] = self.open(token)?;
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Opening connections: TCP, then the opening handshake of RFC 6455 section 4.1.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::time::Duration;
+
+use crate::sys;
+
+/// No step of a healthy server takes this long on a loopback.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The key of RFC 6455 section 1.3 and its answer: one key serves all, nobody caches here.
+const REQUEST: &str =
+    "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// Source addresses that connections take turns with, each with all its ports to itself.
+const SOURCES: usize = 64;
+
+/// Where the server listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// A loopback address.
+    pub host: Ipv4Addr,
+    /// The port.
+    pub port: u16,
+}
+
+impl Target {
+    /// Connects, without the handshake. `ordinal` spreads connections over the source addresses.
+    pub fn connect(&self, ordinal: usize) -> io::Result<TcpStream> {
+        let source = Ipv4Addr::new(127, 0, 1, 1 + (ordinal % SOURCES) as u8);
+        let stream = sys::connect_from(source, SocketAddrV4::new(self.host, self.port))?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    /// Connects and completes the opening handshake.
+    pub fn open(&self, ordinal: usize) -> io::Result<TcpStream> {
+        let stream = self.connect(ordinal)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        (&stream).write_all(request())?;
+        let mut head = Head::default();
+        while !head.is_complete()? {
+            head.read_from(&stream)?;
+        }
+        Ok(stream)
+    }
+}
+
+/// Returns the upgrade request.
+pub fn request() -> &'static [u8] {
+    REQUEST.as_bytes()
+}
+
+/// The response to the upgrade request, as far as it has come.
+pub struct Head {
+    bytes: [u8; 1024],
+    length: usize,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Head {
+            bytes: [0; 1024],
+            length: 0,
+        }
+    }
+}
+
+impl Head {
+    /// Reads once.
+    pub fn read_from(&mut self, mut stream: &TcpStream) -> io::Result<()> {
+        match stream.read(&mut self.bytes[self.length..])? {
+            0 => Err(io::Error::other(
+                "the server refused the upgrade or its answer is too long",
+            )),
+            count => {
+                self.length += count;
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells whether all of it is here; fails unless it accepts the upgrade and nothing follows it.
+    pub fn is_complete(&self) -> io::Result<bool> {
+        let bytes = &self.bytes[..self.length];
+        let Some(end) = find(bytes, b"\r\n\r\n") else {
+            return Ok(false);
+        };
+        if !bytes.starts_with(b"HTTP/1.1 101 ")
+            || find(bytes, ACCEPT).is_none()
+            || end + 4 != bytes.len()
+        {
+            return Err(io::Error::other(format!(
+                "not an upgrade: {}",
+                String::from_utf8_lossy(bytes)
+            )));
+        }
+        Ok(true)
+    }
+}
+
+/// Returns where `needle` begins in `bytes`.
+pub fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+    bytes
+        .windows(needle.len())
+        .position(|window| window == needle)
+}

@@ -1,0 +1,149 @@
+//! The command line of the load generator.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::client::Target;
+use crate::frames::Kind;
+
+/// What the load generator prints for a command line it does not understand.
+pub const USAGE: &str = "\
+usage: load --port P --pid PID [options]
+  --host ADDRESS       IPv4 loopback address of the server (127.0.0.1)
+  --pid PID            the server's process, whose processor time and memory are read
+  --mode echo          keep D messages in flight on each of N connections
+         churn         open, echo once, close; N at a time
+         idle          open N connections and hold them
+  --connections N      (64)
+  --depth D            messages in flight per connection, echo only (1)
+  --size B             bytes of payload per message (20)
+  --text, --binary, --non-ascii
+                       kind of message; --non-ascii is text of 1 to 4 byte characters (--binary)
+  --warmup SECONDS     before anything is counted (0.5)
+  --seconds SECONDS    the measured window, or how long idle waits before it looks (2)
+  --check-every N      compare each n-th reply above 4 KiB whole, the others in part (16)
+  --touch              idle only: echo one message on each connection first
+  --core N             run on this core only
+Prints one line of JSON. Ends with status 1 after a wrong reply or a lost connection.";
+
+/// What to do to the server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Messages in flight all the time.
+    Echo,
+    /// A connection per message.
+    Churn,
+    /// Connections without messages.
+    Idle,
+}
+
+/// The whole command line, checked.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the server listens.
+    pub target: Target,
+    /// The server's process.
+    pub pid: u32,
+    /// What to do.
+    pub mode: Mode,
+    /// Connections at a time.
+    pub connections: usize,
+    /// Messages in flight per connection.
+    pub depth: usize,
+    /// Bytes of payload per message.
+    pub size: usize,
+    /// Kind of message.
+    pub kind: Kind,
+    /// Time before anything is counted.
+    pub warmup: Duration,
+    /// The measured window.
+    pub window: Duration,
+    /// One in so many large replies is compared whole.
+    pub check_every: u64,
+    /// Whether idle connections speak once.
+    pub touch: bool,
+    /// The core to run on.
+    pub core: Option<usize>,
+}
+
+impl Options {
+    /// Reads the arguments that follow the program's name.
+    pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Options {
+            target: Target {
+                host: Ipv4Addr::LOCALHOST,
+                port: 0,
+            },
+            pid: 0,
+            mode: Mode::Echo,
+            connections: 64,
+            depth: 1,
+            size: 20,
+            kind: Kind::Binary,
+            warmup: Duration::from_millis(500),
+            window: Duration::from_secs(2),
+            check_every: 16,
+            touch: false,
+            core: None,
+        };
+        while let Some(name) = arguments.next() {
+            match name.as_str() {
+                "--text" => options.kind = Kind::Text,
+                "--binary" => options.kind = Kind::Binary,
+                "--non-ascii" => options.kind = Kind::NonAscii,
+                "--touch" => options.touch = true,
+                _ => {
+                    let value = arguments
+                        .next()
+                        .ok_or_else(|| format!("{name} wants a value"))?;
+                    options
+                        .set(&name, &value)
+                        .ok_or_else(|| format!("{name} {value}: not understood"))?;
+                }
+            }
+        }
+        options.checked()
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Option<()> {
+        match name {
+            "--host" => self.target.host = value.parse().ok()?,
+            "--port" => self.target.port = value.parse().ok()?,
+            "--pid" => self.pid = value.parse().ok()?,
+            "--mode" => {
+                self.mode = match value {
+                    "echo" => Mode::Echo,
+                    "churn" => Mode::Churn,
+                    "idle" => Mode::Idle,
+                    _ => return None,
+                }
+            }
+            "--connections" => self.connections = value.parse().ok()?,
+            "--depth" => self.depth = value.parse().ok()?,
+            "--size" => self.size = value.parse().ok()?,
+            "--warmup" => self.warmup = seconds(value)?,
+            "--seconds" => self.window = seconds(value)?,
+            "--check-every" => self.check_every = value.parse().ok()?,
+            "--core" => self.core = Some(value.parse().ok()?),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn checked(self) -> Result<Self, String> {
+        if !self.target.host.is_loopback() {
+            return Err("--host must be a loopback address".into());
+        }
+        if self.target.port == 0 || self.pid == 0 {
+            return Err("--port and --pid are needed".into());
+        }
+        if self.connections == 0 || self.depth == 0 || self.check_every == 0 {
+            return Err("--connections, --depth and --check-every start at 1".into());
+        }
+        Ok(self)
+    }
+}
+
+fn seconds(value: &str) -> Option<Duration> {
+    Duration::try_from_secs_f64(value.parse().ok()?).ok()
+}

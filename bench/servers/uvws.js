@@ -1,0 +1,6 @@
+'use strict';
+
+const { WebSocketServer } = require('../..');
+const { serveEcho } = require('./echo');
+
+serveEcho(WebSocketServer);

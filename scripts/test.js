@@ -1,0 +1,273 @@
+'use strict';
+
+// Runs every check of the project, the fast ones first, and closes with one line
+// that counts the tests: "N passed, N failed".
+//
+//   node scripts/test.js                     everything
+//   node scripts/test.js --only lint,rust    some steps, by name
+//   node scripts/test.js --skip valgrind     all but some
+//   node scripts/test.js --list              the names
+//
+// A step that fails does not stop the others, except that nothing can run on an
+// addon that does not build.
+
+const { spawn } = require('node:child_process');
+const fs = require('node:fs');
+const path = require('node:path');
+
+const { build } = require('./build.js');
+const { checkBinary } = require('./check-binary.js');
+const { cargoEnvironment } = require('./libclang.js');
+const nodes = require('./node-versions.js');
+const valgrind = require('./valgrind.js');
+
+const ROOT = path.join(__dirname, '..');
+const BINARY = path.join(ROOT, 'uvws.node');
+
+/** A step that runs longer has hung: the slowest takes a few minutes. */
+const TIME_LIMIT = 8 * 60_000;
+
+const counts = { passed: 0, failed: 0, skipped: 0 };
+
+/** A step has failed and has already said why. */
+class Failure extends Error {}
+
+/** Ends the program that runs now, and what it started. */
+let endCurrent = () => {};
+
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.once(signal, () => {
+    endCurrent();
+    process.kill(process.pid, signal);
+  });
+}
+
+/**
+ * Runs a program without input and shows its output; ends it and what it started
+ * when the time is over. Returns its output; throws when it does not exit with 0.
+ */
+function run(program, args, { env = process.env, check = true } = {}) {
+  return new Promise((resolve, reject) => {
+    const detached = process.platform !== 'win32';
+    const child = spawn(program, args, {
+      cwd: ROOT,
+      detached,
+      env,
+      shell: process.platform === 'win32' && !path.isAbsolute(program),
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    endCurrent = () => {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      if (detached) process.kill(-child.pid, 'SIGKILL');
+      else child.kill('SIGKILL');
+    };
+    let output = '';
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      endCurrent();
+    }, TIME_LIMIT);
+    for (const stream of ['stdout', 'stderr']) {
+      child[stream].setEncoding('utf8').on('data', (text) => {
+        output += text;
+        process[stream].write(text);
+      });
+    }
+    child.on('error', (error) => {
+      clearTimeout(timer);
+      reject(new Failure(`${program}: ${error.message}`));
+    });
+    child.on('close', (status, signal) => {
+      clearTimeout(timer);
+      const command = [path.basename(program), ...args].join(' ');
+      if (isLate)
+        reject(new Failure(`${command}: still running after ${TIME_LIMIT / 60_000} minutes`));
+      else if (status === 0 || !check) resolve({ output, status });
+      else
+        reject(
+          new Failure(`${command}: ${signal ? `ended by ${signal}` : `exited with ${status}`}`),
+        );
+    });
+  });
+}
+
+/** The path of a development dependency's program. */
+function bin(name, file) {
+  return path.join(ROOT, 'node_modules', name, file);
+}
+
+/** Runs several checks, all of them even if one fails. */
+async function all(...checks) {
+  const failures = [];
+  for (const check of checks) {
+    try {
+      await check();
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      failures.push(error.message);
+    }
+  }
+  if (failures.length > 0) throw new Failure(failures.join('\n'));
+}
+
+function clippy(...selection) {
+  return run('cargo', ['clippy', '--quiet', '--locked', ...selection, '--', '-D', 'warnings'], {
+    env: cargoEnvironment(),
+  });
+}
+
+async function lint() {
+  const node = process.execPath;
+  await all(
+    () => run(node, [path.join(__dirname, 'layers.js')]),
+    () => run(node, [bin('prettier', 'bin/prettier.cjs'), '--check', '--log-level', 'warn', '.']),
+    () => run(node, [bin('eslint', 'bin/eslint.js'), '--max-warnings', '0', '.']),
+    () => run(node, [bin('typescript', 'bin/tsc'), '--noEmit']),
+    () => run('cargo', ['fmt', '--check']),
+    () => clippy('--no-default-features', '--all-targets'),
+    // Without its test targets: what napi exports is unused in them, and they do not link.
+    () => clippy('--lib'),
+  );
+}
+
+async function rust() {
+  const { output, status } = await run(
+    'cargo',
+    ['test', '--locked', '--no-default-features', '--no-fail-fast'],
+    { check: false, env: cargoEnvironment() },
+  );
+  let isAny = false;
+  for (const [, passed, failed, ignored] of output.matchAll(
+    /^test result: .*? (\d+) passed; (\d+) failed; (\d+) ignored/gm,
+  )) {
+    isAny ||= Number(passed) > 0;
+    counts.passed += Number(passed);
+    counts.failed += Number(failed);
+    counts.skipped += Number(ignored);
+  }
+  if (status !== 0) throw new Failure(`cargo test exited with ${status}`);
+  if (!isAny) throw new Failure('cargo ran no test');
+}
+
+/** Runs jest with one Node, and adds up its tests. */
+async function jest(node) {
+  const report = path.join(ROOT, 'build', 'jest.json');
+  fs.mkdirSync(path.dirname(report), { recursive: true });
+  fs.rmSync(report, { force: true });
+  const args = [
+    '--expose-gc',
+    bin('jest', 'bin/jest.js'),
+    '--ci',
+    '--json',
+    '--outputFile',
+    report,
+  ];
+  const { status } = await run(node, args, { check: false });
+  if (!fs.existsSync(report)) throw new Failure('jest ended without a report');
+  const result = JSON.parse(fs.readFileSync(report, 'utf8'));
+  counts.passed += result.numPassedTests;
+  counts.failed += result.numFailedTests;
+  counts.skipped += result.numPendingTests;
+  if (result.numTotalTests === 0) throw new Failure('jest ran no test');
+  if (status !== 0 || !result.success) throw new Failure(`jest exited with ${status}`);
+}
+
+async function jestOn(major) {
+  const node = nodes.ensureNode(major);
+  if (node) await jest(node);
+  else console.log(`skipped: no Node ${major} for ${process.platform}-${process.arch} to install`);
+}
+
+function valgrindScripts() {
+  if (!valgrind.ensureValgrind()) {
+    if (process.env.CI) throw new Failure('valgrind is not installed');
+    console.log('skipped: valgrind is not installed');
+    return;
+  }
+  const scripts = valgrind.defaultScripts();
+  if (scripts.length === 0) throw new Failure('no script in __tests__/valgrind');
+  const failures = [];
+  for (const script of scripts) {
+    const faults = valgrind.checkScript(script);
+    console.log(`${path.relative(ROOT, script)}: ${faults.length} faults`);
+    if (faults.length === 0) counts.passed += 1;
+    failures.push(...faults);
+  }
+  if (failures.length > 0) throw new Failure(failures.join('\n'));
+}
+
+/** The steps in order: those that need the built addon say so. */
+const STEPS = [
+  { name: 'lint', body: lint },
+  { name: 'rust', body: rust },
+  {
+    name: 'build',
+    body: () => console.log(build() ? 'built uvws.node' : 'uvws.node is up to date'),
+  },
+  {
+    name: 'binary',
+    needsAddon: true,
+    body() {
+      const faults = checkBinary(BINARY);
+      if (faults.length > 0) throw new Failure(faults.join('\n'));
+    },
+  },
+  { name: 'jest', needsAddon: true, body: () => jest(process.execPath) },
+  ...nodes.OTHERS.map((major) => ({
+    name: `jest-node-${major}`,
+    needsAddon: true,
+    body: () => jestOn(major),
+  })),
+  { name: 'valgrind', needsAddon: true, body: valgrindScripts },
+];
+
+/** The step names after a command line option, or null without it. */
+function namesAfter(option) {
+  const index = process.argv.indexOf(option);
+  if (index === -1) return null;
+  const names = (process.argv[index + 1] ?? '').split(',');
+  const unknown = names.filter((name) => !STEPS.some((step) => step.name === name));
+  if (unknown.length > 0) {
+    console.error(
+      `no such step: ${unknown.join(', ')} (there are: ${STEPS.map((step) => step.name).join(', ')})`,
+    );
+    process.exit(2);
+  }
+  return names;
+}
+
+async function main() {
+  if (process.argv.includes('--list')) {
+    for (const { name } of STEPS) console.log(name);
+    return;
+  }
+  const only = namesAfter('--only');
+  const skip = namesAfter('--skip') ?? [];
+  const failures = [];
+  for (const step of STEPS) {
+    const { name } = step;
+    if ((only && !only.includes(name)) || skip.includes(name)) continue;
+    console.log(`\n== ${name}`);
+    const start = performance.now();
+    const failedBefore = counts.failed;
+    try {
+      if (step.needsAddon && !fs.existsSync(BINARY)) throw new Failure('uvws.node is not built');
+      if (step.needsAddon && failures.includes('build'))
+        throw new Failure('the addon does not build');
+      await step.body();
+    } catch (error) {
+      failures.push(name);
+      // A step whose failed tests are counted is not counted a second time.
+      if (counts.failed === failedBefore) counts.failed += 1;
+      console.error(error instanceof Failure ? error.message : (error.stack ?? error));
+    }
+    const seconds = ((performance.now() - start) / 1000).toFixed(1);
+    console.log(`== ${name}: ${failures.includes(name) ? 'FAILED' : 'ok'} in ${seconds} s`);
+  }
+  if (failures.length > 0) console.log(`\nfailed steps: ${failures.join(', ')}`);
+  const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : '';
+  console.log(`\n${counts.passed} passed, ${counts.failed} failed${skipped}`);
+  process.exitCode = failures.length > 0 ? 1 : 0;
+}
+
+main();

@@ -1,0 +1,453 @@
+//! The control plane: a few calls per context, server and connection, made by napi-rs.
+
+// napi-rs exports what is `pub`, wherever the module stands.
+#![allow(unreachable_pub)]
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use napi::bindgen_prelude::*;
+use napi_derive::napi;
+
+use super::environment::Environment;
+use crate::context::{Context, MemberKind, State, Stats};
+use crate::endpoint::{Connection, Destination, Failure, FailureKind, Group, Listener, Settings};
+
+/// Limits and timeouts of connections. Times are milliseconds, sizes bytes; 0 means no limit.
+#[napi(object)]
+pub struct ConnectionOptions {
+    pub handshake_timeout: f64,
+    pub close_timeout: f64,
+    pub max_payload: f64,
+    pub max_fragments: f64,
+    pub skip_utf8: bool,
+    pub auto_pong: bool,
+}
+
+/// Where a server listens.
+#[napi(object)]
+pub struct ListenOptions {
+    pub host: Option<String>,
+    pub port: u32,
+    pub backlog: i32,
+}
+
+/// Where a client goes.
+#[napi(object)]
+pub struct ConnectOptions {
+    pub hostname: String,
+    pub port: u32,
+    pub family: Option<u32>,
+    pub host_header: String,
+    pub path: String,
+    pub protocols: Option<String>,
+    pub extensions: Option<String>,
+    pub headers: String,
+}
+
+/// An error in the words that JavaScript shows.
+#[napi(object)]
+pub struct FailureObject {
+    pub name: String,
+    pub message: String,
+    pub code: Option<String>,
+    pub errno: Option<i32>,
+    pub syscall: Option<String>,
+    pub address: Option<String>,
+    pub port: Option<u32>,
+    pub errors: Option<Vec<FailureObject>>,
+}
+
+/// A socket address.
+#[napi(object)]
+pub struct AddressObject {
+    pub address: String,
+    pub family: String,
+    pub port: u32,
+}
+
+/// Both addresses of a connection, and its octets on the wire.
+#[napi(object)]
+pub struct ConnectionInfo {
+    pub remote_address: Option<String>,
+    pub remote_family: Option<String>,
+    pub remote_port: Option<u32>,
+    pub local_address: Option<String>,
+    pub local_family: Option<String>,
+    pub local_port: Option<u32>,
+    pub bytes_read: f64,
+    pub bytes_written: f64,
+}
+
+/// The figures of a context.
+#[napi(object)]
+pub struct StatsObject {
+    pub handles: u32,
+    pub closing: u32,
+    pub connections: u32,
+    pub listeners: u32,
+    pub pending_connects: u32,
+    pub pending_handshakes: u32,
+    pub bytes_buffered: f64,
+    pub bytes_received: f64,
+    pub bytes_sent: f64,
+    pub messages_received: f64,
+    pub messages_sent: f64,
+}
+
+/// What is running.
+#[napi(object)]
+pub struct Versions {
+    pub uvws: String,
+    pub libuv: String,
+}
+
+fn environment(env: Env) -> Result<Rc<Environment>> {
+    Environment::of(env.raw()).ok_or_else(|| {
+        Error::new(
+            Status::GenericFailure,
+            "uvws is not attached to this environment",
+        )
+    })
+}
+
+fn context(env: Env, id: u32) -> Result<Option<Rc<Context>>> {
+    Ok(environment(env)?.context(id))
+}
+
+/// Finds a context that takes new members of `kind`.
+fn accepting_context(
+    env: Env,
+    id: u32,
+    kind: MemberKind,
+) -> Result<(Rc<Environment>, Rc<Context>)> {
+    let environment = environment(env)?;
+    match environment.context(id) {
+        Some(context) if context.accepts(kind) && !context.is_ending() => {
+            Ok((environment, context))
+        }
+        _ => Err(Error::new(Status::Closing, "The context is closed")),
+    }
+}
+
+fn group(environment: &Environment, options: &ConnectionOptions) -> Rc<Group> {
+    Rc::new(Group {
+        settings: Settings {
+            handshake_timeout: options.handshake_timeout as u64,
+            close_timeout: options.close_timeout as u64,
+            max_payload: options.max_payload as u64,
+            max_fragments: options.max_fragments as u32,
+            skip_utf8_validation: options.skip_utf8,
+            auto_pong: options.auto_pong,
+        },
+        table: Rc::clone(&environment.table),
+    })
+}
+
+fn port(number: u32) -> Result<u16> {
+    u16::try_from(number).map_err(|_| Error::new(Status::InvalidArg, "a port is 0 to 65535"))
+}
+
+/// The versions of uvws and of the host's libuv.
+#[napi]
+pub fn versions(env: Env) -> Result<Versions> {
+    Ok(Versions {
+        uvws: env!("CARGO_PKG_VERSION").to_owned(),
+        libuv: environment(env)?.event_loop().version(),
+    })
+}
+
+/// 0 running, 1 draining, 2 closing, 3 destroying, 4 destroyed.
+#[napi]
+pub fn context_state(env: Env, id: u32) -> Result<u32> {
+    Ok(match context(env, id)? {
+        Some(context) if context.is_ending() => (context.state().max(State::Destroying)) as u32,
+        Some(context) => context.state() as u32,
+        None => State::Destroyed as u32,
+    })
+}
+
+/// Closes the listeners; the context ends with its last connection.
+#[napi]
+pub fn context_drain(env: Env, id: u32) -> Result<()> {
+    if let Some(context) = context(env, id)? {
+        context.drain();
+    }
+    Ok(())
+}
+
+/// Closes listeners and refuses what is half done; the context ends with its last connection or
+/// after `timeout` milliseconds.
+#[napi]
+pub fn context_close(env: Env, id: u32, timeout: f64) -> Result<()> {
+    if let Some(context) = context(env, id)? {
+        context.close(timeout as u64);
+    }
+    Ok(())
+}
+
+/// Ends everything now.
+#[napi]
+pub fn context_destroy(env: Env, id: u32) -> Result<()> {
+    if let Some(context) = context(env, id)? {
+        context.destroy();
+    }
+    Ok(())
+}
+
+/// Lets the context's members keep the loop alive.
+#[napi]
+pub fn context_ref(env: Env, id: u32) -> Result<()> {
+    if let Some(context) = context(env, id)? {
+        context.set_ref(true);
+    }
+    Ok(())
+}
+
+/// Keeps nothing alive.
+#[napi]
+pub fn context_unref(env: Env, id: u32) -> Result<()> {
+    if let Some(context) = context(env, id)? {
+        context.set_ref(false);
+    }
+    Ok(())
+}
+
+/// Whether members keep the loop alive.
+#[napi]
+pub fn context_has_ref(env: Env, id: u32) -> Result<bool> {
+    Ok(context(env, id)?.is_some_and(|context| context.keeps_alive()))
+}
+
+/// The numbers of the context's open connections.
+#[napi]
+pub fn context_connections(env: Env, id: u32) -> Result<Uint32Array> {
+    let environment = environment(env)?;
+    let ids = match environment.context(id) {
+        Some(context) => environment.table.connections(|connection| {
+            Rc::ptr_eq(connection.context(), &context) && connection.is_open()
+        }),
+        None => Vec::new(),
+    };
+    Ok(Uint32Array::new(ids))
+}
+
+/// The context's figures; all zero once it is destroyed.
+#[napi]
+pub fn context_stats(env: Env, id: u32) -> Result<StatsObject> {
+    let stats = context(env, id)?.map_or_else(Stats::default, |context| context.stats());
+    Ok(StatsObject {
+        handles: stats.handles,
+        closing: stats.closing,
+        connections: stats.connections,
+        listeners: stats.listeners,
+        pending_connects: stats.pending_connects,
+        pending_handshakes: stats.pending_handshakes,
+        bytes_buffered: stats.bytes_buffered as f64,
+        bytes_received: stats.bytes_received as f64,
+        bytes_sent: stats.bytes_sent as f64,
+        messages_received: stats.messages_received as f64,
+        messages_sent: stats.messages_sent as f64,
+    })
+}
+
+/// Starts to listen and returns the server's number. A `Listening` or `ServerError` record follows.
+#[napi]
+pub fn server_listen(
+    env: Env,
+    context: u32,
+    address: ListenOptions,
+    options: ConnectionOptions,
+) -> Result<u32> {
+    let (environment, context) = accepting_context(env, context, MemberKind::Listener)?;
+    let group = group(&environment, &options);
+    let listener = Listener::listen(
+        &context,
+        &group,
+        address.host.as_deref(),
+        port(address.port)?,
+        address.backlog,
+        &environment.pending(),
+    );
+    Ok(listener.id())
+}
+
+/// The address a server listens on.
+#[napi]
+pub fn server_address(env: Env, id: u32) -> Result<Option<AddressObject>> {
+    let listener = environment(env)?.table.listener(id);
+    Ok(listener
+        .and_then(|listener| listener.address())
+        .map(|address| AddressObject {
+            address: address.ip().to_string(),
+            family: family(&address),
+            port: u32::from(address.port()),
+        }))
+}
+
+/// Stops accepting; `ServerClosed` follows when the last connection is gone.
+#[napi]
+pub fn server_close(env: Env, id: u32) -> Result<()> {
+    if let Some(listener) = environment(env)?.table.listener(id) {
+        listener.close();
+    }
+    Ok(())
+}
+
+/// Lets the server keep the loop alive, or not.
+#[napi]
+pub fn server_set_ref(env: Env, id: u32, keep_alive: bool) -> Result<()> {
+    if let Some(listener) = environment(env)?.table.listener(id) {
+        listener.keep_alive(keep_alive);
+    }
+    Ok(())
+}
+
+/// Starts a client connection and returns its number. An `Open` or `Error` record follows.
+#[napi]
+pub fn connect(
+    env: Env,
+    context: u32,
+    destination: ConnectOptions,
+    options: ConnectionOptions,
+) -> Result<u32> {
+    let (environment, context) = accepting_context(env, context, MemberKind::Connection)?;
+    let group = group(&environment, &options);
+    let destination = Destination {
+        hostname: destination.hostname,
+        port: port(destination.port)?,
+        family: destination.family.unwrap_or(0) as u8,
+        host_header: destination.host_header,
+        path: destination.path,
+        protocols: destination.protocols,
+        extensions: destination.extensions,
+        headers: destination.headers,
+    };
+    Ok(Connection::connect(&context, &group, destination, &environment.pending()).id())
+}
+
+/// Takes over a duplicate of the socket `descriptor`, writes `response`, and is open.
+#[cfg(unix)]
+#[napi]
+pub fn adopt(
+    env: Env,
+    context: u32,
+    descriptor: i32,
+    head: &[u8],
+    response: String,
+    options: ConnectionOptions,
+) -> Result<u32> {
+    use std::os::fd::{BorrowedFd, IntoRawFd};
+    let (environment, context) = accepting_context(env, context, MemberKind::Connection)?;
+    if descriptor < 0 {
+        return Err(Error::new(
+            Status::InvalidArg,
+            "the socket has no descriptor",
+        ));
+    }
+    let group = group(&environment, &options);
+    // SAFETY: the caller's socket is open for the duration of this call: lib/ holds it.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    let owned = borrowed
+        .try_clone_to_owned()
+        .map_err(|error| Error::new(Status::GenericFailure, error.to_string()))?;
+    let connection = Connection::adopt(
+        &context,
+        &group,
+        owned.into_raw_fd(),
+        head,
+        response.as_bytes(),
+    )
+    .map_err(|error| Error::new(Status::GenericFailure, error.to_string()))?;
+    Ok(connection.id())
+}
+
+/// Why a connection or a server failed; read while its error record is handled.
+#[napi]
+pub fn connection_failure(env: Env, id: u32) -> Result<Option<FailureObject>> {
+    let table = &environment(env)?.table;
+    let failure = table
+        .connection(id)
+        .and_then(|connection| connection.failure())
+        .or_else(|| table.listener(id).and_then(|listener| listener.failure()));
+    Ok(failure.map(failure_object))
+}
+
+/// A connection's addresses and traffic.
+#[napi]
+pub fn connection_info(env: Env, id: u32) -> Result<Option<ConnectionInfo>> {
+    Ok(environment(env)?.table.connection(id).map(|connection| {
+        let (local, remote) = connection.addresses();
+        let (bytes_read, bytes_written) = connection.traffic();
+        ConnectionInfo {
+            remote_address: remote.map(|address| address.ip().to_string()),
+            remote_family: remote.as_ref().map(family),
+            remote_port: remote.map(|address| u32::from(address.port())),
+            local_address: local.map(|address| address.ip().to_string()),
+            local_family: local.as_ref().map(family),
+            local_port: local.map(|address| u32::from(address.port())),
+            bytes_read: bytes_read as f64,
+            bytes_written: bytes_written as f64,
+        }
+    }))
+}
+
+/// Turns Nagle's algorithm off or on.
+#[napi]
+pub fn connection_set_no_delay(env: Env, id: u32, enable: bool) -> Result<()> {
+    if let Some(connection) = environment(env)?.table.connection(id) {
+        if let Some(transport) = connection.transport() {
+            transport.set_nodelay(enable);
+        }
+    }
+    Ok(())
+}
+
+/// Turns keep-alive probes on, the first after `delay` seconds, or off.
+#[napi]
+pub fn connection_set_keep_alive(env: Env, id: u32, enable: bool, delay: u32) -> Result<()> {
+    if let Some(connection) = environment(env)?.table.connection(id) {
+        if let Some(transport) = connection.transport() {
+            transport.set_keepalive(enable, delay);
+        }
+    }
+    Ok(())
+}
+
+/// Lets the connection keep the loop alive, or not.
+#[napi]
+pub fn connection_set_ref(env: Env, id: u32, keep_alive: bool) -> Result<()> {
+    if let Some(connection) = environment(env)?.table.connection(id) {
+        if let Some(transport) = connection.transport() {
+            transport.set_ref(keep_alive);
+        }
+    }
+    Ok(())
+}
+
+fn family(address: &SocketAddr) -> String {
+    if address.is_ipv4() { "IPv4" } else { "IPv6" }.to_owned()
+}
+
+fn failure_object(failure: Failure) -> FailureObject {
+    let name = match failure.kind {
+        FailureKind::Error => "Error",
+        FailureKind::RangeError => "RangeError",
+        FailureKind::AggregateError => "AggregateError",
+    };
+    let errors: Vec<_> = failure.errors.into_iter().map(failure_object).collect();
+    FailureObject {
+        name: name.to_owned(),
+        message: failure.message,
+        code: failure.code,
+        errno: failure.errno,
+        syscall: failure.syscall.map(str::to_owned),
+        address: failure.address,
+        port: failure.port.map(u32::from),
+        errors: if errors.is_empty() {
+            None
+        } else {
+            Some(errors)
+        },
+    }
+}

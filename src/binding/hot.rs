@@ -1,0 +1,388 @@
+//! The hot plane: plain Node-API callbacks, one crossing each.
+//!
+//! Every function takes the number of a connection first and answers -1 (or nothing) for a number
+//! that stands for none: a late call is harmless. Arguments are positional and already checked by
+//! `lib/`. None calls JavaScript.
+
+use std::ffi::{c_char, c_void};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::ptr;
+use std::rc::Rc;
+
+use napi_sys as sys;
+
+use super::delegate::JsDelegate;
+use super::environment::Environment;
+use super::values::{self, Call};
+use crate::endpoint::Pressure;
+use crate::protocol::Opcode;
+use crate::uv;
+
+/// Bits of `send`'s flags.
+const OPCODE: u32 = 0x0f;
+const FIN: u32 = 1 << 4;
+const NOTIFY: u32 = 1 << 5;
+
+/// Answer of `send` for a connection that is not open.
+const NOT_OPEN: i32 = -1;
+
+type Body = fn(&Environment, sys::napi_env, sys::napi_callback_info) -> sys::napi_value;
+
+macro_rules! exports {
+    ($($js:literal => $name:ident,)*) => {
+        /// Adds the functions to the addon's exports.
+        ///
+        /// # Safety
+        /// N1, N3: `exports` is the exports object of the init under way.
+        pub(super) unsafe fn export(
+            env: sys::napi_env,
+            exports: sys::napi_value,
+            environment: &Rc<Environment>,
+        ) {
+            $({
+                unsafe extern "C" fn callback(
+                    env: sys::napi_env,
+                    info: sys::napi_callback_info,
+                ) -> sys::napi_value {
+                    // SAFETY: N1: Node runs this callback.
+                    unsafe { enter(env, info, $name) }
+                }
+                let data = Rc::as_ptr(environment).cast_mut().cast::<c_void>();
+                let mut function = ptr::null_mut();
+                // SAFETY: N1, N2; the name has its length beside it.
+                unsafe {
+                    sys::napi_create_function(
+                        env,
+                        $js.as_ptr().cast::<c_char>(),
+                        $js.len() as isize,
+                        Some(callback),
+                        data,
+                        &raw mut function,
+                    )
+                };
+                let name = concat!($js, "\0");
+                // SAFETY: N1, N3; the name ends with a NUL.
+                unsafe {
+                    sys::napi_set_named_property(env, exports, name.as_ptr().cast(), function)
+                };
+            })*
+        }
+    };
+}
+
+exports! {
+    "send" => send,
+    "ping" => ping,
+    "pong" => pong,
+    "closeFrame" => close_frame,
+    "terminate" => terminate,
+    "pause" => pause,
+    "resume" => resume,
+    "bufferedAmount" => buffered_amount,
+    "accept" => accept,
+    "reject" => reject,
+    "flush" => flush,
+    "contextCreate" => context_create,
+    "contextWake" => context_wake,
+    "contextWakeToken" => context_wake_token,
+    "wakeByToken" => wake_by_token,
+}
+
+/// Finds the environment and runs `body` so that no panic crosses into C.
+///
+/// # Safety
+/// N1: `info` belongs to the callback that `env` is running, whose data is N2.
+unsafe fn enter(env: sys::napi_env, info: sys::napi_callback_info, body: Body) -> sys::napi_value {
+    let mut data = ptr::null_mut();
+    // SAFETY: by the contract; results that are not wanted may be null.
+    unsafe {
+        sys::napi_get_cb_info(
+            env,
+            info,
+            ptr::null_mut(),
+            ptr::null_mut(),
+            ptr::null_mut(),
+            &raw mut data,
+        )
+    };
+    // SAFETY: N2.
+    let environment = unsafe { &*data.cast_const().cast::<Environment>() };
+    match catch_unwind(AssertUnwindSafe(|| body(environment, env, info))) {
+        Ok(value) => value,
+        Err(_) => values::throw(env, "internal error in uvws"),
+    }
+}
+
+/// Reads the arguments of the call under way.
+fn arguments<const N: usize>(env: sys::napi_env, info: sys::napi_callback_info) -> Call<N> {
+    // SAFETY: N1: only bodies of `enter` call this, with what they were given.
+    unsafe { Call::read(env, info) }
+}
+
+/// Lends argument `index` as bytes: a view, an ArrayBuffer, a string as UTF-8, or nothing for
+/// anything else.
+fn with_payload<const N: usize, T>(
+    environment: &Environment,
+    call: &Call<N>,
+    index: usize,
+    read: impl Fn(&[u8]) -> T,
+) -> T {
+    call.with_bytes(index, &read)
+        .or_else(|| call.with_string(index, &mut environment.scratch.borrow_mut(), &read))
+        .unwrap_or_else(|| read(&[]))
+}
+
+fn opcode(number: u32) -> Opcode {
+    match number {
+        0 => Opcode::Continuation,
+        1 => Opcode::Text,
+        _ => Opcode::Binary,
+    }
+}
+
+fn pressure(env: sys::napi_env, outcome: Option<Option<Pressure>>) -> sys::napi_value {
+    let answer = match outcome.flatten() {
+        None => NOT_OPEN,
+        Some(Pressure::Low) => 0,
+        Some(Pressure::High) => 1,
+    };
+    values::int32(env, answer)
+}
+
+/// `send(id, data, flags)`.
+fn send(
+    environment: &Environment,
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    let call = arguments::<3>(env, info);
+    let (Some(id), Some(flags)) = (call.u32(0), call.u32(2)) else {
+        return values::int32(env, NOT_OPEN);
+    };
+    let opcode = opcode(flags & OPCODE);
+    let (fin, notify) = (flags & FIN != 0, flags & NOTIFY != 0);
+    let outcome = environment.table.with_connection(id, |connection| {
+        with_payload(environment, &call, 1, |bytes| {
+            connection.send(opcode, fin, bytes, notify)
+        })
+    });
+    pressure(env, outcome)
+}
+
+fn control_frame(
+    environment: &Environment,
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+    opcode: Opcode,
+) -> sys::napi_value {
+    let call = arguments::<3>(env, info);
+    let Some(id) = call.u32(0) else {
+        return values::int32(env, NOT_OPEN);
+    };
+    let notify = call.u32(2).unwrap_or(0) & NOTIFY != 0;
+    let outcome = environment.table.with_connection(id, |connection| {
+        with_payload(environment, &call, 1, |bytes| {
+            connection.send(opcode, true, bytes, notify)
+        })
+    });
+    pressure(env, outcome)
+}
+
+/// `ping(id, data, flags)`.
+fn ping(
+    environment: &Environment,
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    control_frame(environment, env, info, Opcode::Ping)
+}
+
+/// `pong(id, data, flags)`.
+fn pong(
+    environment: &Environment,
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    control_frame(environment, env, info, Opcode::Pong)
+}
+
+/// `closeFrame(id, code, reason)`.
+fn close_frame(
+    environment: &Environment,
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    let call = arguments::<3>(env, info);
+    let code = u16::try_from(call.u32(1).unwrap_or(0)).unwrap_or(0);
+    if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
+        with_payload(environment, &call, 2, |reason| {
+            connection.close(code, reason)
+        });
+    }
+    ptr::null_mut()
+}
+
+/// `terminate(id)`.
+fn terminate(
+    environment: &Environment,
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    let call = arguments::<1>(env, info);
+    if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
+        connection.terminate();
+    }
+    ptr::null_mut()
+}
+
+/// `pause(id)`.
+fn pause(
+    environment: &Environment,
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    let call = arguments::<1>(env, info);
+    if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
+        connection.pause_reading();
+    }
+    ptr::null_mut()
+}
+
+/// `resume(id)`.
+fn resume(
+    environment: &Environment,
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    let call = arguments::<1>(env, info);
+    if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
+        connection.resume_reading();
+    }
+    ptr::null_mut()
+}
+
+/// `bufferedAmount(id)`.
+fn buffered_amount(
+    environment: &Environment,
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    let call = arguments::<1>(env, info);
+    let connection = call.u32(0).and_then(|id| environment.table.connection(id));
+    let amount = connection.map_or(0, |connection| connection.buffered_amount());
+    values::double(env, amount as f64)
+}
+
+/// `accept(id, protocol, headers)`.
+fn accept(
+    environment: &Environment,
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    let call = arguments::<3>(env, info);
+    let protocol = call.string(1);
+    let headers = call.string(2).unwrap_or_default();
+    let connection = call.u32(0).and_then(|id| environment.table.connection(id));
+    let accepted =
+        connection.is_some_and(|connection| connection.accept(protocol.as_deref(), &headers));
+    values::boolean(env, accepted)
+}
+
+/// `reject(id, status, body, headers)`.
+fn reject(
+    environment: &Environment,
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    let call = arguments::<4>(env, info);
+    let status = call
+        .u32(1)
+        .and_then(|status| u16::try_from(status).ok())
+        .unwrap_or(400);
+    let body = call.string(2).unwrap_or_default();
+    let headers = call.string(3).unwrap_or_default();
+    if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
+        connection.reject(status, &body, &headers);
+    }
+    ptr::null_mut()
+}
+
+/// `flush()`.
+fn flush(
+    environment: &Environment,
+    _env: sys::napi_env,
+    _info: sys::napi_callback_info,
+) -> sys::napi_value {
+    environment.flush();
+    ptr::null_mut()
+}
+
+/// `contextCreate(deliver, records)`.
+fn context_create(
+    environment: &Environment,
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    let call = arguments::<2>(env, info);
+    let [deliver, records] = call.args;
+    let Some(environment) = Environment::of(environment.env()) else {
+        return ptr::null_mut();
+    };
+    // SAFETY: N1, N3: arguments of the call under way.
+    let delegate = unsafe { JsDelegate::new(&environment, deliver, records) };
+    let Some(delegate) = delegate else {
+        return values::throw(env, "contextCreate needs a function and a Uint32Array");
+    };
+    match environment.open_context(Rc::clone(&delegate)) {
+        Ok(id) => values::uint32(env, id),
+        Err(message) => {
+            delegate.silence();
+            values::throw(env, &format!("The context could not be created: {message}"))
+        }
+    }
+}
+
+/// `contextWake(context)`.
+fn context_wake(
+    environment: &Environment,
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    let call = arguments::<1>(env, info);
+    let context = call.u32(0).and_then(|id| environment.context(id));
+    let woken =
+        context.is_some_and(|context| !context.is_ending() && uv::wake::wake(context.wake_token()));
+    values::boolean(env, woken)
+}
+
+/// `contextWakeToken(context)`.
+fn context_wake_token(
+    environment: &Environment,
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    let call = arguments::<1>(env, info);
+    let context = call.u32(0).and_then(|id| environment.context(id));
+    let token = context.map_or(0, |context| context.wake_token());
+    let mut result = ptr::null_mut();
+    // SAFETY: N1.
+    unsafe { sys::napi_create_bigint_uint64(env, token, &raw mut result) };
+    result
+}
+
+/// `wakeByToken(token)`.
+fn wake_by_token(
+    _environment: &Environment,
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    let call = arguments::<1>(env, info);
+    let [argument] = call.args;
+    let (mut token, mut lossless) = (0, false);
+    // SAFETY: N1, N3: an argument of the call under way.
+    let status = unsafe {
+        sys::napi_get_value_bigint_uint64(env, argument, &raw mut token, &raw mut lossless)
+    };
+    let woken = status == sys::Status::napi_ok && lossless && uv::wake::wake(token);
+    values::boolean(env, woken)
+}

@@ -1,0 +1,165 @@
+//! Reading and making JavaScript values with plain Node-API calls.
+
+use std::ptr;
+
+use napi_sys as sys;
+
+/// Arguments of a call, in a fixed array.
+pub(super) struct Call<const N: usize> {
+    pub(super) env: sys::napi_env,
+    pub(super) args: [sys::napi_value; N],
+}
+
+impl<const N: usize> Call<N> {
+    /// Reads the arguments; missing ones are `undefined`.
+    ///
+    /// # Safety
+    /// N1: `info` belongs to the callback that `env` is running.
+    pub(super) unsafe fn read(env: sys::napi_env, info: sys::napi_callback_info) -> Self {
+        let mut args = [ptr::null_mut(); N];
+        let mut count = N;
+        // SAFETY: by the contract; the array has room for `count` values.
+        unsafe {
+            sys::napi_get_cb_info(
+                env,
+                info,
+                &raw mut count,
+                args.as_mut_ptr(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
+        };
+        Self { env, args }
+    }
+
+    pub(super) fn u32(&self, index: usize) -> Option<u32> {
+        let mut value = 0;
+        let argument = *self.args.get(index)?;
+        // SAFETY: N1, N3: an argument of the call under way.
+        let status = unsafe { sys::napi_get_value_uint32(self.env, argument, &raw mut value) };
+        (status == sys::Status::napi_ok).then_some(value)
+    }
+
+    /// Lends the bytes of a view or ArrayBuffer argument to `read`, which must not call
+    /// JavaScript.
+    pub(super) fn with_bytes<T>(&self, index: usize, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        let argument = *self.args.get(index)?;
+        let mut data = ptr::null_mut();
+        let mut len = 0;
+        // SAFETY: N1, N3: an argument of the call under way.
+        let mut status =
+            unsafe { sys::napi_get_buffer_info(self.env, argument, &raw mut data, &raw mut len) };
+        if status != sys::Status::napi_ok {
+            // SAFETY: as above.
+            status = unsafe {
+                sys::napi_get_arraybuffer_info(self.env, argument, &raw mut data, &raw mut len)
+            };
+        }
+        if status != sys::Status::napi_ok {
+            return None;
+        }
+        let bytes: &[u8] = if data.is_null() || len == 0 {
+            &[]
+        } else {
+            // SAFETY: N3: the argument keeps the memory alive, and no JavaScript runs that could
+            // detach it before `read` returns.
+            unsafe { std::slice::from_raw_parts(data.cast::<u8>(), len) }
+        };
+        Some(read(bytes))
+    }
+
+    /// Lends a string argument as UTF-8 to `read`, through `scratch` if it fits there.
+    pub(super) fn with_string<T>(
+        &self,
+        index: usize,
+        scratch: &mut Vec<u8>,
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> Option<T> {
+        let argument = *self.args.get(index)?;
+        let mut len = 0;
+        let capacity = scratch.len();
+        // SAFETY: N1, N3; at most `capacity` bytes are written, a NUL among them.
+        let status = unsafe {
+            sys::napi_get_value_string_utf8(
+                self.env,
+                argument,
+                scratch.as_mut_ptr().cast(),
+                capacity,
+                &raw mut len,
+            )
+        };
+        if status != sys::Status::napi_ok {
+            return None;
+        }
+        // Node-API cuts at a character that does not fit whole: within 4 bytes of the end the
+        // string may have been cut.
+        if len + 4 < capacity {
+            return Some(read(scratch.get(..len).unwrap_or_default()));
+        }
+        string(self.env, argument).map(|text| read(text.as_bytes()))
+    }
+
+    pub(super) fn string(&self, index: usize) -> Option<String> {
+        string(self.env, *self.args.get(index)?)
+    }
+}
+
+/// Copies a string value. Lone surrogates become U+FFFD.
+fn string(env: sys::napi_env, value: sys::napi_value) -> Option<String> {
+    let mut len = 0;
+    // SAFETY: N1, N3; without a buffer the length alone is returned.
+    let status =
+        unsafe { sys::napi_get_value_string_utf8(env, value, ptr::null_mut(), 0, &raw mut len) };
+    if status != sys::Status::napi_ok {
+        return None;
+    }
+    let mut bytes = vec![0_u8; len + 1];
+    // SAFETY: N1, N3; the buffer has room for the string and its NUL.
+    let status = unsafe {
+        sys::napi_get_value_string_utf8(
+            env,
+            value,
+            bytes.as_mut_ptr().cast(),
+            bytes.len(),
+            &raw mut len,
+        )
+    };
+    bytes.truncate(len);
+    (status == sys::Status::napi_ok).then(|| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+pub(super) fn int32(env: sys::napi_env, value: i32) -> sys::napi_value {
+    let mut result = ptr::null_mut();
+    // SAFETY: N1.
+    unsafe { sys::napi_create_int32(env, value, &raw mut result) };
+    result
+}
+
+pub(super) fn uint32(env: sys::napi_env, value: u32) -> sys::napi_value {
+    let mut result = ptr::null_mut();
+    // SAFETY: N1.
+    unsafe { sys::napi_create_uint32(env, value, &raw mut result) };
+    result
+}
+
+pub(super) fn double(env: sys::napi_env, value: f64) -> sys::napi_value {
+    let mut result = ptr::null_mut();
+    // SAFETY: N1.
+    unsafe { sys::napi_create_double(env, value, &raw mut result) };
+    result
+}
+
+pub(super) fn boolean(env: sys::napi_env, value: bool) -> sys::napi_value {
+    let mut result = ptr::null_mut();
+    // SAFETY: N1.
+    unsafe { sys::napi_get_boolean(env, value, &raw mut result) };
+    result
+}
+
+/// Throws an `Error` and returns nothing, as a callback that throws must.
+pub(super) fn throw(env: sys::napi_env, message: &str) -> sys::napi_value {
+    let text = std::ffi::CString::new(message.replace('\0', " ")).unwrap_or_default();
+    // SAFETY: N1; the text ends with a NUL.
+    unsafe { sys::napi_throw_error(env, ptr::null(), text.as_ptr()) };
+    ptr::null_mut()
+}

@@ -1,0 +1,579 @@
+//! One libwebsockets-style context: everything that lives on one loop and ends together.
+//!
+//! A context owns four small handles (a prepare and a check watcher, one timer, one wake handle),
+//! the registry of its members (connections and listeners), the buffers they share, and the state
+//! machine that takes all of it down in the right order. It knows nothing of WebSockets and
+//! nothing of JavaScript: members and the delegate are traits.
+//!
+//! # A loop turn
+//! Reads and other callbacks only queue [`Record`]s. Once per turn, after the loop has polled (and
+//! before it polls, for what came up elsewhere), [`Context::turn`] hands all records to the
+//! delegate in one delivery and then flushes the members that were written to. While something
+//! waits for a turn the prepare watcher keeps the loop alive, so nothing is lost when it is the
+//! last thing on the loop.
+//!
+//! # The end
+//! ```text
+//! Running -> Draining -> Closing -> Destroying -> Destroyed
+//! ```
+//! `Destroying` is entered at once, or, when `destroy` is called while the delegate is running
+//! (`depth > 0`), as soon as it returns. Each handle that was opened is counted until its close
+//! callback; the last one finalises the context from inside that callback. The count decides when
+//! promises settle. It does not decide memory: each handle holds its owner by a strong reference.
+
+mod buffers;
+mod deadlines;
+mod members;
+mod outbox;
+mod stats;
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
+
+pub(crate) use buffers::BufferPool;
+pub(crate) use members::{Member, MemberKind, Members};
+pub(crate) use outbox::{Kind, Outbox, Record, Stash};
+pub(crate) use stats::{Counters, Stats};
+
+use crate::uv::wake::{Wake, WakeOwner};
+use crate::uv::{
+    Check, CheckOwner, Loop, Owner, Prepare, PrepareOwner, ReceiveBuffer, Timer, TimerOwner,
+    UvError,
+};
+use deadlines::Deadlines;
+
+/// Bytes that one read may bring. Large enough that a burst of small messages is one read, small
+/// enough to stay in the second-level cache.
+const RECEIVE_BUFFER: usize = 64 * 1024;
+
+/// Where a context stands. The order of the variants is the order of a life.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum State {
+    /// Everything is possible.
+    Running,
+    /// Listeners are closed; connections live on until they end by themselves.
+    Draining,
+    /// Connections are being closed with a closing handshake, until a deadline.
+    Closing,
+    /// Handles are being closed.
+    Destroying,
+    /// Every close callback has run.
+    Destroyed,
+}
+
+/// The side that consumes records: the JavaScript environment, or a test.
+pub(crate) trait Delegate {
+    /// Keeps a copy of `payload` for the records of this batch, or refuses because nobody will
+    /// ever consume it.
+    fn stash(&self, payload: &[u8]) -> Option<Stash>;
+    /// Takes over a large payload; the record refers to it by order.
+    fn hand_over(&self, payload: Vec<u8>);
+    /// Consumes `batch`. Runs user code, which may call anything.
+    fn deliver(&self, batch: &[Record]);
+    /// From now on only endings are of interest.
+    fn mute(&self);
+    /// The context is destroyed and its last record delivered.
+    fn ended(&self, id: u32);
+}
+
+/// See the module's documentation.
+pub(crate) struct Context {
+    id: u32,
+    on: Loop,
+    delegate: Rc<dyn Delegate>,
+    state: Cell<State>,
+    /// Deliveries on the stack.
+    depth: Cell<u32>,
+    destroy_queued: Cell<bool>,
+    closing_timeout: Cell<u64>,
+    keep_alive: Cell<bool>,
+
+    prepare: OnceCell<Prepare>,
+    check: OnceCell<Check>,
+    timer: OnceCell<Timer>,
+    wake: OnceCell<Wake>,
+    /// Handles whose close callback has not run.
+    handles: Cell<u32>,
+    turn_wanted: Cell<bool>,
+
+    members: RefCell<Members>,
+    ended_listeners: RefCell<Vec<u32>>,
+    dirty: RefCell<Vec<Rc<dyn Member>>>,
+    resumable: RefCell<Vec<Rc<dyn Member>>>,
+    outbox: Outbox,
+    deadlines: Deadlines,
+    receive_buffer: OnceCell<ReceiveBuffer>,
+    buffers: BufferPool,
+    counters: Counters,
+}
+
+impl Context {
+    /// Makes a context on `on`. It does not keep the loop alive.
+    pub(crate) fn new(id: u32, on: Loop, delegate: Rc<dyn Delegate>) -> Result<Rc<Self>, UvError> {
+        let context = Rc::new(Self {
+            id,
+            on,
+            delegate,
+            state: Cell::new(State::Running),
+            depth: Cell::new(0),
+            destroy_queued: Cell::new(false),
+            closing_timeout: Cell::new(0),
+            keep_alive: Cell::new(true),
+            prepare: OnceCell::new(),
+            check: OnceCell::new(),
+            timer: OnceCell::new(),
+            wake: OnceCell::new(),
+            handles: Cell::new(0),
+            turn_wanted: Cell::new(false),
+            members: RefCell::new(Members::default()),
+            ended_listeners: RefCell::new(Vec::new()),
+            dirty: RefCell::new(Vec::new()),
+            resumable: RefCell::new(Vec::new()),
+            outbox: Outbox::default(),
+            deadlines: Deadlines::default(),
+            receive_buffer: OnceCell::new(),
+            buffers: BufferPool::default(),
+            counters: Counters::default(),
+        });
+        context
+            .open_handles()
+            .inspect_err(|_| context.enter_destroying())?;
+        Ok(context)
+    }
+
+    fn open_handles(self: &Rc<Self>) -> Result<(), UvError> {
+        let prepare = Prepare::start(self.on, self.clone_as_prepare())?;
+        self.handle_opened();
+        let _ = self.prepare.set(prepare);
+        let check = Check::start(self.on, self.clone_as_check())?;
+        self.handle_opened();
+        let _ = self.check.set(check);
+        let timer = Timer::new(self.on, self.clone_as_timer())?;
+        self.handle_opened();
+        let _ = self.timer.set(timer);
+        let wake = Wake::new(self.on, self.clone_as_wake())?;
+        self.handle_opened();
+        let _ = self.wake.set(wake);
+        Ok(())
+    }
+
+    fn clone_as_prepare(self: &Rc<Self>) -> Rc<dyn PrepareOwner> {
+        Rc::<Self>::clone(self)
+    }
+
+    fn clone_as_check(self: &Rc<Self>) -> Rc<dyn CheckOwner> {
+        Rc::<Self>::clone(self)
+    }
+
+    fn clone_as_timer(self: &Rc<Self>) -> Rc<dyn TimerOwner> {
+        Rc::<Self>::clone(self)
+    }
+
+    fn clone_as_wake(self: &Rc<Self>) -> Rc<dyn WakeOwner> {
+        Rc::<Self>::clone(self)
+    }
+
+    /// The loop.
+    pub(crate) fn event_loop(&self) -> Loop {
+        self.on
+    }
+
+    /// The current state.
+    pub(crate) fn state(&self) -> State {
+        self.state.get()
+    }
+
+    /// Whether new members are accepted. `Draining` refuses servers but lets clients in.
+    pub(crate) fn accepts(&self, kind: MemberKind) -> bool {
+        match kind {
+            MemberKind::Listener => self.state.get() == State::Running,
+            MemberKind::Connection => self.state.get() <= State::Draining,
+        }
+    }
+
+    /// What happened so far, in numbers.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Records for the delegate.
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Buffers that members borrow and give back.
+    pub(crate) fn buffers(&self) -> &BufferPool {
+        &self.buffers
+    }
+
+    /// The buffer that all reads of this context go through.
+    pub(crate) fn receive_buffer(&self) -> &ReceiveBuffer {
+        self.receive_buffer
+            .get_or_init(|| ReceiveBuffer::new(RECEIVE_BUFFER))
+    }
+
+    // ---- records
+
+    /// Queues a record and makes sure that a turn follows.
+    pub(crate) fn record(&self, record: Record) {
+        self.outbox.push(record);
+        self.want_turn();
+    }
+
+    /// Queues a record whose `a` and `b` are the place of `payload`, which is copied.
+    pub(crate) fn record_with(&self, kind: Kind, flags: u32, id: u32, payload: &[u8]) {
+        self.outbox
+            .push_with(&*self.delegate, kind, flags, id, payload);
+        self.want_turn();
+    }
+
+    /// Queues a message.
+    pub(crate) fn record_message(&self, id: u32, binary: bool, payload: MessagePayload<'_>) {
+        self.outbox
+            .push_message(&*self.delegate, id, binary, payload);
+        self.counters.message_received();
+        self.want_turn();
+    }
+
+    fn want_turn(&self) {
+        if !self.turn_wanted.replace(true) {
+            if let Some(prepare) = self.prepare.get() {
+                prepare.set_ref(true);
+            }
+        }
+    }
+
+    // ---- members
+
+    /// Registers a member and returns its place.
+    pub(crate) fn join(&self, member: Rc<dyn Member>) -> u32 {
+        self.members.borrow_mut().insert(member)
+    }
+
+    /// Forgets a member whose handles are closed. The last one to go may end the context.
+    pub(crate) fn leave(self: &Rc<Self>, place: u32) {
+        let member = self.members.borrow_mut().remove(place);
+        drop(member);
+        self.end_if_deserted();
+    }
+
+    /// Remembers a listener whose end must be told after the ends of all connections.
+    pub(crate) fn listener_ended(&self, id: u32) {
+        if self.state.get() >= State::Destroying {
+            self.ended_listeners.borrow_mut().push(id);
+        } else {
+            self.record(Record::new(Kind::ServerClosed, 0, id, 0, 0));
+        }
+    }
+
+    /// Marks a member as written to; it is flushed at the end of the turn.
+    pub(crate) fn mark_dirty(&self, member: Rc<dyn Member>) {
+        self.dirty.borrow_mut().push(member);
+        if self.depth.get() == 0 {
+            self.want_turn();
+        }
+    }
+
+    /// Asks that the member's `resume` runs once the current delivery is over.
+    pub(crate) fn mark_resumable(&self, member: Rc<dyn Member>) {
+        self.resumable.borrow_mut().push(member);
+        self.want_turn();
+    }
+
+    /// Arms the deadline that `member` reports by [`Member::deadline`].
+    pub(crate) fn arm(&self, place: u32, when: u64) {
+        let members = self.members.borrow();
+        if self.deadlines.arm(place, when, &members) {
+            self.rearm();
+        }
+    }
+
+    /// Whether members keep the loop alive.
+    pub(crate) fn keeps_alive(&self) -> bool {
+        self.keep_alive.get()
+    }
+
+    /// Lets all members keep the loop alive, or none.
+    pub(crate) fn set_ref(&self, keep_alive: bool) {
+        self.keep_alive.set(keep_alive);
+        for member in self.members.borrow().snapshot() {
+            member.set_ref(keep_alive);
+        }
+    }
+
+    /// Calls `visit` for each member.
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(&dyn Member)) {
+        for member in self.members.borrow().snapshot() {
+            visit(&*member);
+        }
+    }
+
+    /// Collects the figures that `stats()` shows.
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = Stats::from_counters(&self.counters);
+        stats.handles = self.handles.get();
+        self.for_each(|member| member.count(&mut stats));
+        if self.state.get() >= State::Destroying {
+            stats.closing = stats.handles;
+        }
+        stats
+    }
+
+    // ---- wake
+
+    /// The token with which any thread can wake this context.
+    pub(crate) fn wake_token(&self) -> u64 {
+        self.wake.get().map_or(0, Wake::token)
+    }
+
+    // ---- the state machine
+
+    /// Closes the listeners and lets the connections end by themselves.
+    pub(crate) fn drain(self: &Rc<Self>) {
+        if self.state.get() == State::Running {
+            self.enter(State::Draining);
+            self.retire(MemberKind::Listener);
+            self.end_if_deserted();
+        }
+    }
+
+    /// Closes the listeners, refuses what is half done, and gives open connections until
+    /// `timeout` milliseconds from now. The delegate starts their closing handshakes.
+    pub(crate) fn close(self: &Rc<Self>, timeout: u64) {
+        if self.state.get() < State::Closing {
+            self.enter(State::Closing);
+            self.retire(MemberKind::Listener);
+            self.retire(MemberKind::Connection);
+            self.closing_timeout
+                .set(self.on.now().saturating_add(timeout).max(1));
+            self.rearm();
+            self.end_if_deserted();
+        }
+    }
+
+    /// Ends everything now. Called while the delegate is running, it takes effect when the
+    /// delegate returns, and no message is delivered in between.
+    pub(crate) fn destroy(self: &Rc<Self>) {
+        if self.state.get() >= State::Destroying || self.destroy_queued.replace(true) {
+            return;
+        }
+        self.delegate.mute();
+        if self.depth.get() == 0 {
+            self.enter_destroying();
+        }
+    }
+
+    /// Ends everything now because the environment ends: no delivery is waited for.
+    pub(crate) fn destroy_for_teardown(self: &Rc<Self>) {
+        self.destroy_queued.set(true);
+        self.enter_destroying();
+    }
+
+    /// Whether `destroy` has been called or has taken effect.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.destroy_queued.get() || self.state.get() >= State::Destroying
+    }
+
+    fn enter(&self, state: State) {
+        self.state.set(state);
+        self.record(Record::new(Kind::State, 0, self.id, state as u32, 0));
+    }
+
+    fn retire(&self, kind: MemberKind) {
+        let members = self.members.borrow().snapshot();
+        for member in members {
+            if member.kind() == kind {
+                member.retire();
+            }
+        }
+    }
+
+    /// Moves on when `drain` or `close` waits and nobody is left.
+    fn end_if_deserted(self: &Rc<Self>) {
+        let waits = matches!(self.state.get(), State::Draining | State::Closing);
+        if waits && self.members.borrow().is_empty() {
+            self.destroy();
+        }
+    }
+
+    fn enter_destroying(self: &Rc<Self>) {
+        if self.state.get() >= State::Destroying {
+            return;
+        }
+        // What was sent before is given to the system, as an unbuffered send would have been.
+        self.flush();
+        self.state.set(State::Destroying);
+        self.delegate.mute();
+        // Keeps the context from finalising before everything has been asked to close.
+        self.handle_opened();
+        // The wake cell is emptied before its handle closes: a token is safe from here on.
+        if let Some(wake) = self.wake.get() {
+            wake.close();
+        }
+        if let Some(timer) = self.timer.get() {
+            timer.close();
+        }
+        let members = self.members.borrow().snapshot();
+        for member in &members {
+            member.end();
+        }
+        drop(members);
+        self.dirty.take();
+        self.resumable.take();
+        if let Some(check) = self.check.get() {
+            check.close();
+        }
+        if let Some(prepare) = self.prepare.get() {
+            prepare.close();
+        }
+        self.handle_closed();
+    }
+
+    // ---- handles
+
+    /// Counts a handle that was initialised on behalf of this context.
+    pub(crate) fn handle_opened(&self) {
+        self.handles.set(self.handles.get() + 1);
+    }
+
+    /// Counts a handle whose close callback has run. The last one finalises the context.
+    pub(crate) fn handle_closed(&self) {
+        let left = self.handles.get() - 1;
+        self.handles.set(left);
+        if left == 0 && self.state.get() == State::Destroying {
+            self.finalise();
+        }
+    }
+
+    fn finalise(&self) {
+        self.state.set(State::Destroyed);
+        for id in self.ended_listeners.take() {
+            self.outbox
+                .push(Record::new(Kind::ServerClosed, 0, id, 0, 0));
+        }
+        self.outbox
+            .push(Record::new(Kind::Destroyed, 0, self.id, 0, 0));
+        self.deliver();
+        self.delegate.ended(self.id);
+    }
+
+    // ---- turns
+
+    /// Delivers what is queued and flushes what was written, until nothing is left.
+    fn turn(self: &Rc<Self>) {
+        if self.depth.get() > 0 {
+            return;
+        }
+        if !self.turn_wanted.get() && self.dirty.borrow().is_empty() {
+            return;
+        }
+        loop {
+            if !self.outbox.is_empty() {
+                self.deliver();
+            }
+            self.flush();
+            if self.destroy_queued.get() {
+                self.enter_destroying();
+                return;
+            }
+            // What was put aside goes on after the delivery that it waited for.
+            if self.outbox.is_empty() && self.resumable.borrow().is_empty() {
+                break;
+            }
+            self.run_resumable();
+        }
+        if self.turn_wanted.replace(false) {
+            if let Some(prepare) = self.prepare.get() {
+                prepare.set_ref(false);
+            }
+        }
+    }
+
+    fn deliver(&self) {
+        let batch = self.outbox.take();
+        self.depth.set(self.depth.get() + 1);
+        self.delegate.deliver(&batch);
+        self.depth.set(self.depth.get() - 1);
+        self.outbox.give_back(batch);
+    }
+
+    /// Writes out everything that members have corked.
+    pub(crate) fn flush(&self) {
+        while !self.dirty.borrow().is_empty() {
+            let mut dirty = self.dirty.take();
+            for member in dirty.drain(..) {
+                member.flush();
+            }
+            // Keep the allocation, unless a flush made somebody dirty again.
+            let mut current = self.dirty.borrow_mut();
+            if current.is_empty() {
+                *current = dirty;
+            }
+        }
+    }
+
+    fn run_resumable(&self) {
+        for member in self.resumable.take() {
+            member.resume();
+        }
+    }
+
+    /// Sets the timer to whatever comes first: a member's deadline or the end of `close`.
+    fn rearm(&self) {
+        let closing = Some(self.closing_timeout.get()).filter(|when| *when != 0);
+        let next = [self.deadlines.next(), closing].into_iter().flatten().min();
+        if let (Some(timer), Some(next)) = (self.timer.get(), next) {
+            timer.arm(next.saturating_sub(self.on.now()));
+        }
+    }
+}
+
+/// A message's payload: still in the receive buffer, or assembled in a buffer of its own.
+pub(crate) enum MessagePayload<'a> {
+    /// To be copied.
+    Borrowed(&'a [u8]),
+    /// To be handed over.
+    Owned(Vec<u8>),
+}
+
+impl Owner for Context {
+    fn closed(&self) {
+        self.handle_closed();
+    }
+}
+
+impl PrepareOwner for Context {
+    fn before_poll(self: Rc<Self>) {
+        self.turn();
+    }
+}
+
+impl CheckOwner for Context {
+    fn after_poll(self: Rc<Self>) {
+        self.turn();
+    }
+}
+
+impl WakeOwner for Context {
+    fn woken(&self) {
+        self.record(Record::new(Kind::WaitCancelled, 0, self.id, 0, 0));
+    }
+}
+
+impl TimerOwner for Context {
+    fn due(self: Rc<Self>) {
+        let now = self.on.now();
+        let closing = self.closing_timeout.get();
+        if closing != 0 && now >= closing {
+            self.closing_timeout.set(0);
+            self.destroy();
+            return;
+        }
+        loop {
+            let due = self.deadlines.pop_due(now, &self.members.borrow());
+            let Some(member) = due else { break };
+            member.deadline_reached();
+        }
+        self.rearm();
+    }
+}

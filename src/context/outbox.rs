@@ -1,0 +1,162 @@
+//! The queue of what the delegate is to hear.
+
+use std::cell::{Cell, RefCell};
+
+use super::{Delegate, MessagePayload};
+
+/// What a record says. The numbers are shared with `lib/deliver.js`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub(crate) enum Kind {
+    /// Later places refer to the next memory block.
+    Slab = 0,
+    /// A message: flag 1 = binary; place of the payload.
+    Message = 1,
+    /// A message in a block of its own: flag 1 = binary; `b` = length.
+    MessageOwn = 2,
+    /// A PING frame; place of its payload.
+    Ping = 3,
+    /// A PONG frame; place of its payload.
+    Pong = 4,
+    /// The peer's Close frame: flags = code; place of the reason.
+    PeerClose = 5,
+    /// A client's opening handshake is done; place of the response head.
+    Open = 6,
+    /// A server has an upgrade request; place of the request head.
+    Upgrade = 7,
+    /// The connection failed: flags = close code to send, or 0.
+    Error = 8,
+    /// The connection is gone.
+    Closed = 9,
+    /// The send queue is empty again.
+    Drain = 10,
+    /// `a` sends with a completion wish have been written out.
+    Sent = 11,
+    /// A server listens.
+    Listening = 12,
+    /// A server could not listen.
+    ServerError = 13,
+    /// A server and its last connection are gone.
+    ServerClosed = 14,
+    /// Somebody woke the context.
+    WaitCancelled = 15,
+    /// The context's state is now `a`.
+    State = 16,
+    /// The context is destroyed. Its last record.
+    Destroyed = 17,
+}
+
+/// One entry: `[kind | flags << 8, id, a, b]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Record(pub [u32; 4]);
+
+impl Record {
+    /// Builds a record. `flags` has 24 bits.
+    pub(crate) fn new(kind: Kind, flags: u32, id: u32, a: u32, b: u32) -> Self {
+        Self([kind as u32 | flags << 8, id, a, b])
+    }
+
+    /// The kind's number.
+    pub(crate) fn kind(&self) -> u32 {
+        self.0[0] & 0xff
+    }
+
+    /// The member or context it concerns.
+    pub(crate) fn id(&self) -> u32 {
+        self.0[1]
+    }
+}
+
+/// Where a delegate has put a payload.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stash {
+    /// Offset in the current memory block.
+    pub offset: u32,
+    /// Whether that block is new, so that the reader must move on to it first.
+    pub fresh: bool,
+}
+
+/// From this size on a payload gets a memory block of its own: copying it into the shared block
+/// would touch a fresh page for each few messages, and keep that block alive longer than needed.
+const OWN_BLOCK: usize = 8 * 1024;
+
+/// Records waiting for the next delivery.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    records: RefCell<Vec<Record>>,
+    /// The vector of the previous batch, kept for its allocation.
+    spare: Cell<Vec<Record>>,
+}
+
+impl Outbox {
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.borrow().is_empty()
+    }
+
+    /// Appends a record.
+    pub(crate) fn push(&self, record: Record) {
+        self.records.borrow_mut().push(record);
+    }
+
+    /// Appends a record that refers to a copy of `payload`.
+    pub(crate) fn push_with(
+        &self,
+        delegate: &dyn Delegate,
+        kind: Kind,
+        flags: u32,
+        id: u32,
+        payload: &[u8],
+    ) {
+        // A delegate that refuses will never read the record either.
+        let Some(stash) = delegate.stash(payload) else {
+            return;
+        };
+        let mut records = self.records.borrow_mut();
+        if stash.fresh {
+            records.push(Record::new(Kind::Slab, 0, 0, 0, 0));
+        }
+        records.push(Record::new(
+            kind,
+            flags,
+            id,
+            stash.offset,
+            payload.len() as u32,
+        ));
+    }
+
+    /// Appends a message.
+    pub(crate) fn push_message(
+        &self,
+        delegate: &dyn Delegate,
+        id: u32,
+        binary: bool,
+        payload: MessagePayload<'_>,
+    ) {
+        let flags = u32::from(binary);
+        let own = match payload {
+            MessagePayload::Borrowed(bytes) if bytes.len() < OWN_BLOCK => {
+                return self.push_with(delegate, Kind::Message, flags, id, bytes);
+            }
+            MessagePayload::Owned(bytes) if bytes.len() < OWN_BLOCK => {
+                return self.push_with(delegate, Kind::Message, flags, id, &bytes);
+            }
+            MessagePayload::Borrowed(bytes) => bytes.to_vec(),
+            MessagePayload::Owned(bytes) => bytes,
+        };
+        let len = own.len() as u32;
+        delegate.hand_over(own);
+        self.push(Record::new(Kind::MessageOwn, flags, id, 0, len));
+    }
+
+    /// Takes everything that waits.
+    pub(crate) fn take(&self) -> Vec<Record> {
+        self.records.replace(self.spare.take())
+    }
+
+    /// Returns a consumed batch for reuse.
+    pub(crate) fn give_back(&self, mut batch: Vec<Record>) {
+        batch.clear();
+        self.spare.set(batch);
+    }
+}

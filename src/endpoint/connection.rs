@@ -1,0 +1,501 @@
+//! One WebSocket connection, of either role.
+//!
+//! # Life
+//! ```text
+//! client: Dialing -> AwaitingResponse ---------\
+//!                                               Open -> Closing -> Closed
+//! server: AwaitingRequest -> Deciding ---------/
+//!                       \-> Refusing -> Closing -> Closed
+//! ```
+//! `Open` covers the closing handshake too; how far that is, the flags say. `Closing` is entered
+//! exactly once, when the handles are told to close; `Closed` when the last of them has. Records
+//! about the connection end with one `Closed` record, if JavaScript has ever heard of it.
+//!
+//! Nothing here calls JavaScript, so borrows may be held within a method; none outlives it.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+
+use super::dial::Dial;
+use super::opening::Opening;
+use super::sending::Sent;
+use super::settings::Group;
+use super::table::Entry;
+use super::{Failure, Listener};
+use crate::context::{Context, Kind, Member, MemberKind, Record, Stats};
+use crate::protocol::{Receiver, Role};
+use crate::transport::{Owner, ReceiveBuffer, StreamOwner, TcpTransport, Transport, UvError};
+
+/// See the module's documentation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Phase {
+    Dialing,
+    AwaitingResponse,
+    AwaitingRequest,
+    Deciding,
+    Refusing,
+    Open,
+    Closing,
+    Closed,
+}
+
+/// Facts that, once true, mostly stay true.
+#[derive(Default)]
+pub(super) struct Flags(Cell<u16>);
+
+macro_rules! flags {
+    ($($(#[$doc:meta])* $name:ident = $bit:expr;)*) => {
+        impl Flags {
+            $($(#[$doc])* pub(super) const $name: u16 = 1 << $bit;)*
+        }
+    };
+}
+
+flags! {
+    /// In the context's list of members to flush.
+    DIRTY = 0;
+    /// In the context's list of members to resume.
+    RESUMABLE = 1;
+    /// Our Close frame is queued or sent.
+    SENT_CLOSE = 2;
+    /// The peer's Close frame has come.
+    RECEIVED_CLOSE = 3;
+    /// The user has paused reading.
+    PAUSED = 4;
+    /// The send queue has passed the high-water mark.
+    ABOVE = 5;
+    /// Our side ends once everything is written.
+    FIN_WANTED = 6;
+    /// Our side is ended, or about to be.
+    FIN_SENT = 7;
+    /// The peer has ended its side.
+    EOF = 8;
+    /// JavaScript knows the number.
+    ANNOUNCED = 9;
+    /// The peer broke the protocol.
+    FAILED = 10;
+}
+
+impl Flags {
+    pub(super) fn has(&self, flag: u16) -> bool {
+        self.0.get() & flag != 0
+    }
+
+    /// Sets a flag and returns whether it was set before.
+    pub(super) fn set(&self, flag: u16) -> bool {
+        let before = self.0.get();
+        self.0.set(before | flag);
+        before & flag != 0
+    }
+
+    pub(super) fn clear(&self, flag: u16) {
+        self.0.set(self.0.get() & !flag);
+    }
+}
+
+/// See the module's documentation.
+pub(crate) struct Connection {
+    this: Weak<Self>,
+    pub(super) id: u32,
+    pub(super) role: Role,
+    pub(super) phase: Cell<Phase>,
+    pub(super) flags: Flags,
+    /// Our place among the context's members.
+    pub(super) place: Cell<u32>,
+    /// Handles of ours whose close callback has not run.
+    pub(super) handles: Cell<u16>,
+    pub(super) context: Rc<Context>,
+    pub(super) group: Rc<Group>,
+    listener: Option<Rc<Listener>>,
+    pub(super) transport: OnceCell<Box<dyn Transport>>,
+
+    pub(super) receiver: RefCell<Receiver>,
+    /// Bytes that came before they could be parsed.
+    pub(super) input: RefCell<Vec<u8>>,
+    /// Frames not yet given to the transport.
+    pub(super) cork: RefCell<Vec<u8>>,
+    /// Bytes of the queued write that is under way, if any.
+    pub(super) in_flight: Cell<usize>,
+    /// The payload of the last PING that could not be answered yet.
+    pub(super) pending_pong: RefCell<Option<Box<[u8]>>>,
+    pub(super) sent: RefCell<Option<Box<Sent>>>,
+    pub(super) deadline: Cell<u64>,
+    pub(super) opening: RefCell<Option<Box<Opening>>>,
+    pub(super) dial: RefCell<Option<Box<Dial>>>,
+    pub(super) failure: RefCell<Option<Box<Failure>>>,
+    pub(super) bytes_received: Cell<u64>,
+    pub(super) bytes_sent: Cell<u64>,
+}
+
+impl Connection {
+    /// Makes a connection, gives it a number and makes it a member of its context.
+    pub(super) fn new(
+        context: &Rc<Context>,
+        group: &Rc<Group>,
+        role: Role,
+        phase: Phase,
+        listener: Option<Rc<Listener>>,
+    ) -> Rc<Self> {
+        let id = group.table.reserve();
+        let receiver = group.settings.receiver(role);
+        let connection = Rc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
+            id,
+            role,
+            phase: Cell::new(phase),
+            flags: Flags::default(),
+            place: Cell::new(0),
+            handles: Cell::new(0),
+            context: Rc::clone(context),
+            group: Rc::clone(group),
+            listener,
+            transport: OnceCell::new(),
+            receiver: RefCell::new(receiver),
+            input: RefCell::default(),
+            cork: RefCell::default(),
+            in_flight: Cell::new(0),
+            pending_pong: RefCell::default(),
+            sent: RefCell::default(),
+            deadline: Cell::new(0),
+            opening: RefCell::default(),
+            dial: RefCell::default(),
+            failure: RefCell::default(),
+            bytes_received: Cell::new(0),
+            bytes_sent: Cell::new(0),
+        });
+        group
+            .table
+            .set(id, Entry::Connection(Rc::clone(&connection)));
+        connection.place.set(context.join(connection.as_member()));
+        connection
+    }
+
+    /// Makes a server connection whose request has already been answered elsewhere: takes over the
+    /// socket `descriptor`, writes `response` and is open. `head` is what the peer sent behind its
+    /// request.
+    pub(crate) fn adopt(
+        context: &Rc<Context>,
+        group: &Rc<Group>,
+        descriptor: i32,
+        head: &[u8],
+        response: &[u8],
+    ) -> Result<Rc<Self>, UvError> {
+        let connection = Self::new(context, group, Role::Server, Phase::Open, None);
+        let opened = connection.new_tcp().and_then(|tcp| {
+            let opened = tcp.open(descriptor);
+            connection.attach(tcp);
+            opened
+        });
+        if let Err(error) = opened {
+            connection.close_handles();
+            return Err(error);
+        }
+        connection.flags.set(Flags::ANNOUNCED);
+        connection.cork_bytes(response);
+        if !head.is_empty() {
+            connection.input.borrow_mut().extend_from_slice(head);
+            connection.resume_later();
+        }
+        if let Some(transport) = connection.transport.get() {
+            transport.read_start()?;
+        }
+        Ok(connection)
+    }
+
+    /// The number.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The context it lives in.
+    pub(crate) fn context(&self) -> &Rc<Context> {
+        &self.context
+    }
+
+    /// Whether messages can be sent.
+    pub(crate) fn is_open(&self) -> bool {
+        self.phase.get() == Phase::Open && !self.flags.has(Flags::SENT_CLOSE)
+    }
+
+    /// Why it failed.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        self.failure.borrow().as_deref().cloned()
+    }
+
+    /// Our address and the peer's, while there is a socket.
+    pub(crate) fn addresses(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+        self.transport.get().map_or((None, None), |transport| {
+            (
+                transport.local_address().ok(),
+                transport.peer_address().ok(),
+            )
+        })
+    }
+
+    /// Octets received and sent on the wire.
+    pub(crate) fn traffic(&self) -> (u64, u64) {
+        (self.bytes_received.get(), self.bytes_sent.get())
+    }
+
+    /// The byte pipe, once there is one.
+    pub(crate) fn transport(&self) -> Option<&dyn Transport> {
+        self.transport.get().map(Box::as_ref)
+    }
+
+    /// Drops the connection without a closing handshake. What was sent before is still given to
+    /// the system.
+    pub(crate) fn terminate(&self) {
+        if self.phase.get() < Phase::Closing {
+            if self.phase.get() == Phase::Open && self.in_flight.get() == 0 {
+                self.write_corked_once();
+            }
+            self.close_handles();
+        }
+    }
+
+    /// Stops reading until `resume_reading`. Does nothing unless open.
+    pub(crate) fn pause_reading(&self) {
+        if self.phase.get() == Phase::Open && !self.flags.set(Flags::PAUSED) {
+            if let Some(transport) = self.transport.get() {
+                transport.read_stop();
+            }
+        }
+    }
+
+    /// Goes on reading.
+    pub(crate) fn resume_reading(&self) {
+        if self.phase.get() != Phase::Open || !self.flags.has(Flags::PAUSED) {
+            return;
+        }
+        self.flags.clear(Flags::PAUSED);
+        self.restart_reading();
+        self.resume_later();
+    }
+
+    pub(super) fn listener_id(&self) -> u32 {
+        self.listener.as_ref().map_or(0, |listener| listener.id())
+    }
+
+    pub(super) fn this(&self) -> Option<Rc<Self>> {
+        self.this.upgrade()
+    }
+
+    fn as_member(self: &Rc<Self>) -> Rc<dyn Member> {
+        Rc::<Self>::clone(self)
+    }
+
+    fn as_owner(self: &Rc<Self>) -> Rc<dyn StreamOwner> {
+        Rc::<Self>::clone(self)
+    }
+
+    pub(super) fn new_tcp(self: &Rc<Self>) -> Result<TcpTransport, UvError> {
+        let tcp = TcpTransport::new(&self.context, self.as_owner())?;
+        self.handles.set(self.handles.get() + 1);
+        Ok(tcp)
+    }
+
+    /// Makes `tcp` the transport. It was counted when it was made.
+    pub(super) fn attach(self: &Rc<Self>, tcp: TcpTransport) {
+        tcp.set_owner(self.as_owner());
+        tcp.set_nodelay(true);
+        let _ = self.transport.set(Box::new(tcp));
+    }
+
+    pub(super) fn restart_reading(&self) {
+        if let Some(transport) = self.transport.get() {
+            if transport.read_start().is_err() {
+                self.close_handles();
+            }
+        }
+    }
+
+    /// Asks for `resume` after the next delivery.
+    pub(super) fn resume_later(&self) {
+        if let Some(this) = self.this() {
+            if !self.flags.set(Flags::RESUMABLE) {
+                self.context.mark_resumable(this);
+            }
+        }
+    }
+
+    /// Arms the one deadline, `timeout` milliseconds from now; 0 disarms it.
+    pub(super) fn arm(&self, timeout: u64) {
+        if timeout == 0 {
+            self.deadline.set(0);
+            return;
+        }
+        let when = self.context.event_loop().now().saturating_add(timeout);
+        self.deadline.set(when);
+        self.context.arm(self.place.get(), when);
+    }
+
+    /// Reports `failure` once and closes, as a client's opening does.
+    pub(super) fn fail(&self, failure: Failure) {
+        if self.phase.get() >= Phase::Closing {
+            return;
+        }
+        self.failure.replace(Some(Box::new(failure)));
+        if self.flags.has(Flags::ANNOUNCED) {
+            self.context
+                .record(Record::new(Kind::Error, 0, self.id, 0, 0));
+        }
+        self.close_handles();
+    }
+
+    /// Enters `Closing`: tells every handle to close. Does nothing the second time.
+    pub(super) fn close_handles(&self) {
+        if self.phase.get() >= Phase::Closing {
+            return;
+        }
+        self.phase.set(Phase::Closing);
+        self.deadline.set(0);
+        let dial = self.dial.take();
+        if let Some(dial) = &dial {
+            dial.close();
+        }
+        if let Some(transport) = self.transport.get() {
+            transport.close();
+        }
+        if self.handles.get() == 0 {
+            self.finish();
+        }
+    }
+
+    /// Counts a closed handle; the last one ends the connection.
+    pub(super) fn handle_closed(&self) {
+        self.handles.set(self.handles.get().saturating_sub(1));
+        if self.handles.get() == 0 && self.phase.get() == Phase::Closing {
+            self.finish();
+        }
+        self.context.handle_closed();
+    }
+
+    fn finish(&self) {
+        self.phase.set(Phase::Closed);
+        let cork = self.cork.take();
+        self.context.buffers().give_back(cork);
+        self.input.take();
+        self.opening.take();
+        if self.flags.has(Flags::ANNOUNCED) {
+            self.context
+                .record(Record::new(Kind::Closed, 0, self.id, 0, 0));
+        } else {
+            self.group.table.release(self.id);
+        }
+        if let Some(listener) = &self.listener {
+            listener.connection_gone();
+        }
+        self.context.leave(self.place.get());
+    }
+}
+
+impl Owner for Connection {
+    fn closed(&self) {
+        self.handle_closed();
+    }
+}
+
+impl StreamOwner for Connection {
+    fn receive_buffer(&self) -> &ReceiveBuffer {
+        self.context.receive_buffer()
+    }
+
+    fn received(&self, bytes: &mut [u8]) {
+        self.take_in(bytes);
+    }
+
+    fn ended(&self, reason: UvError) {
+        self.input_ended(reason);
+    }
+
+    fn written(&self, outcome: Result<(), UvError>) {
+        self.write_finished(outcome);
+    }
+
+    fn shut(&self, outcome: Result<(), UvError>) {
+        if self.phase.get() >= Phase::Closing {
+            return;
+        }
+        // A failed shutdown means that nobody is there any more.
+        if outcome.is_err() || self.flags.has(Flags::EOF) {
+            self.close_handles();
+        }
+    }
+
+    fn connected(&self, _outcome: Result<(), UvError>) {
+        // Connect attempts have an owner of their own (`dial`).
+    }
+
+    fn incoming(&self, _outcome: Result<(), UvError>) {
+        // Streams do not listen.
+    }
+}
+
+impl Member for Connection {
+    fn kind(&self) -> MemberKind {
+        MemberKind::Connection
+    }
+
+    fn retire(&self) {
+        match self.phase.get() {
+            Phase::Dialing | Phase::AwaitingResponse => self.fail(Failure::context_closed()),
+            Phase::AwaitingRequest | Phase::Deciding => self.refuse_because_closing(),
+            Phase::Refusing | Phase::Open | Phase::Closing | Phase::Closed => {}
+        }
+    }
+
+    fn end(&self) {
+        match self.phase.get() {
+            Phase::Dialing | Phase::AwaitingResponse => self.fail(Failure::context_closed()),
+            _ => self.terminate(),
+        }
+    }
+
+    fn flush(&self) {
+        self.flags.clear(Flags::DIRTY);
+        self.write_corked();
+    }
+
+    fn resume(&self) {
+        self.flags.clear(Flags::RESUMABLE);
+        self.take_in_waiting();
+    }
+
+    fn deadline(&self) -> u64 {
+        self.deadline.get()
+    }
+
+    fn deadline_reached(&self) {
+        self.deadline.set(0);
+        match self.phase.get() {
+            Phase::Dialing if self.dial_deadline() => {}
+            Phase::Dialing | Phase::AwaitingResponse => self.opening_is_late(),
+            Phase::AwaitingRequest => self.request_is_late(),
+            // Neither the peer's Close frame nor its FIN came in time.
+            Phase::Refusing | Phase::Open => self.terminate(),
+            Phase::Deciding | Phase::Closing | Phase::Closed => {}
+        }
+    }
+
+    fn set_ref(&self, keep_alive: bool) {
+        if let Some(transport) = self.transport.get() {
+            transport.set_ref(keep_alive);
+        }
+        if let Some(dial) = self.dial.borrow().as_deref() {
+            dial.set_ref(keep_alive);
+        }
+    }
+
+    fn count(&self, stats: &mut Stats) {
+        match self.phase.get() {
+            Phase::Dialing | Phase::AwaitingResponse => stats.pending_connects += 1,
+            Phase::AwaitingRequest | Phase::Deciding => stats.pending_handshakes += 1,
+            Phase::Open => stats.connections += 1,
+            Phase::Refusing => {}
+            Phase::Closing | Phase::Closed => stats.closing += u32::from(self.handles.get()),
+        }
+        let input = self.input.borrow().len() + self.receiver.borrow().retained();
+        stats.bytes_buffered += (input + self.queued()) as u64;
+    }
+}

@@ -1,0 +1,148 @@
+//! Why a connection or a listener failed, in the words that JavaScript shows.
+
+use std::net::SocketAddr;
+
+use crate::protocol::ProtocolError;
+use crate::transport::UvError;
+
+/// Which class of error JavaScript makes of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum FailureKind {
+    /// `Error`.
+    Error,
+    /// `RangeError`.
+    RangeError,
+    /// `AggregateError`, with one error for each address that was tried.
+    AggregateError,
+}
+
+/// One error, as Node and `ws` describe theirs.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    /// The class.
+    pub kind: FailureKind,
+    /// The message.
+    pub message: String,
+    /// The stable code.
+    pub code: Option<String>,
+    /// The system's error number, negative as in Node.
+    pub errno: Option<i32>,
+    /// The system call that failed.
+    pub syscall: Option<&'static str>,
+    /// The address or host name.
+    pub address: Option<String>,
+    /// The port.
+    pub port: Option<u16>,
+    /// For `AggregateError`.
+    pub errors: Vec<Failure>,
+}
+
+impl Failure {
+    /// A plain error.
+    pub(crate) fn new(message: impl Into<String>, code: Option<&str>) -> Self {
+        Self {
+            kind: FailureKind::Error,
+            message: message.into(),
+            code: code.map(str::to_owned),
+            errno: None,
+            syscall: None,
+            address: None,
+            port: None,
+            errors: Vec::new(),
+        }
+    }
+
+    /// The context ended under a connection that was not open yet.
+    pub(crate) fn context_closed() -> Self {
+        Self::new(
+            "The context was closed before the connection was established",
+            Some("ERR_UVWS_CONTEXT_CLOSED"),
+        )
+    }
+
+    /// The peer broke the protocol.
+    pub(crate) fn protocol(error: &ProtocolError) -> Self {
+        let kind = match error {
+            ProtocolError::InvalidUtf8 => FailureKind::Error,
+            _ => FailureKind::RangeError,
+        };
+        Self {
+            kind,
+            ..Self::new(error.to_string(), Some(error.code()))
+        }
+    }
+
+    /// A connect attempt failed.
+    pub(crate) fn connect(error: UvError, address: &SocketAddr) -> Self {
+        let name = error.name();
+        Self {
+            message: format!("connect {name} {}:{}", address.ip(), address.port()),
+            ..Self::system(error, &name, "connect", address)
+        }
+    }
+
+    /// A listener could not listen.
+    pub(crate) fn listen(error: UvError, address: &SocketAddr) -> Self {
+        let name = error.name();
+        let text = error.message();
+        Self {
+            message: format!("listen {name}: {text} {}:{}", address.ip(), address.port()),
+            ..Self::system(error, &name, "listen", address)
+        }
+    }
+
+    fn system(error: UvError, name: &str, syscall: &'static str, address: &SocketAddr) -> Self {
+        Self {
+            errno: Some(error.errno()),
+            syscall: Some(syscall),
+            address: Some(address.ip().to_string()),
+            port: Some(address.port()),
+            ..Self::new("", Some(name))
+        }
+    }
+
+    /// A host name did not resolve.
+    pub(crate) fn lookup(error: UvError, host: &str) -> Self {
+        // Node calls the two ways in which a name does not exist by one name.
+        let name = match error.name().as_str() {
+            "EAI_NONAME" | "EAI_NODATA" => "ENOTFOUND".to_owned(),
+            name => name.to_owned(),
+        };
+        Self {
+            errno: Some(error.errno()),
+            syscall: Some("getaddrinfo"),
+            address: Some(host.to_owned()),
+            ..Self::new(format!("getaddrinfo {name} {host}"), Some(&name))
+        }
+    }
+
+    /// Every address failed.
+    pub(crate) fn all(mut errors: Vec<Self>) -> Self {
+        if errors.len() == 1 {
+            if let Some(only) = errors.pop() {
+                return only;
+            }
+        }
+        let code = errors.first().and_then(|first| first.code.clone());
+        Self {
+            kind: FailureKind::AggregateError,
+            errors,
+            ..Self::new("", code.as_deref())
+        }
+    }
+
+    /// The peer ended the stream before it answered.
+    pub(crate) fn hang_up() -> Self {
+        Self::new("socket hang up", Some("ECONNRESET"))
+    }
+
+    /// A stream failed before the connection was open.
+    pub(crate) fn stream(error: UvError) -> Self {
+        let name = error.name();
+        Self {
+            errno: Some(error.errno()),
+            syscall: Some("read"),
+            ..Self::new(format!("read {name}"), Some(&name))
+        }
+    }
+}

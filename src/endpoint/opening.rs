@@ -1,0 +1,248 @@
+//! The opening handshake of both roles (RFC 6455 section 4).
+
+use super::connection::{Connection, Flags, Phase};
+use super::Failure;
+use crate::context::Kind;
+use crate::protocol::handshake::client::{parse_response, write_request, RequestParts};
+use crate::protocol::handshake::server::{parse_request, write_rejection, write_response};
+use crate::protocol::handshake::{HandshakeLimits, HeadScanner};
+
+/// How long a refused peer may take to end its side, in milliseconds. Closing at once could reset
+/// the connection before the refusal is read.
+const LINGER: u64 = 2_000;
+
+/// State of an opening handshake; dropped when it is over.
+pub(super) struct Opening {
+    scanner: HeadScanner,
+    /// Server: the answer to the request's key.
+    accept: [u8; 28],
+    /// Client: what was sent.
+    request: Option<SentRequest>,
+}
+
+struct SentRequest {
+    key: [u8; 16],
+    protocols: Option<String>,
+    extensions: bool,
+}
+
+/// Flags of an upgrade record: what the request carries beside the mandatory headers.
+const HAS_PROTOCOLS: u32 = 1;
+const HAS_EXTENSIONS: u32 = 2;
+/// An upgrade record carries the listener's number above its flags.
+const LISTENER_SHIFT: u32 = 2;
+/// Flag of an open record: the server chose a subprotocol.
+const PROTOCOL_CHOSEN: u32 = 1;
+
+impl Opening {
+    fn new(request: Option<SentRequest>) -> Box<Self> {
+        let limits = HandshakeLimits::default();
+        Box::new(Self {
+            scanner: HeadScanner::new(limits.max_header_size),
+            accept: [0; 28],
+            request,
+        })
+    }
+}
+
+impl Connection {
+    // ---- server
+
+    /// Takes bytes of the request's head.
+    pub(super) fn request_bytes(&self, bytes: &mut [u8]) {
+        let limits = HandshakeLimits::default();
+        let mut opening = self.opening.take().unwrap_or_else(|| Opening::new(None));
+        let mut input = self.input.borrow_mut();
+        // The whole head usually comes in one read: parsed where it is, nothing is copied.
+        let in_place = input.is_empty();
+        if !in_place {
+            input.extend_from_slice(bytes);
+        }
+        let all: &[u8] = if in_place { bytes } else { &input };
+        let outcome = opening.scanner.scan(all).and_then(|end| match end {
+            Some(end) => {
+                let head = all.get(..end).unwrap_or_default();
+                parse_request(head, &limits).map(|request| Some((end, request)))
+            }
+            None => Ok(None),
+        });
+        match outcome {
+            Ok(None) => {
+                if in_place {
+                    input.extend_from_slice(bytes);
+                }
+                self.opening.replace(Some(opening));
+            }
+            Ok(Some((end, request))) => {
+                opening.accept = request.accept;
+                self.opening.replace(Some(opening));
+                self.phase.set(Phase::Deciding);
+                self.deadline.set(0);
+                if let Some(transport) = self.transport.get() {
+                    transport.read_stop();
+                }
+                let mut flags = self.listener_id() << LISTENER_SHIFT;
+                if request.has_protocols {
+                    flags |= HAS_PROTOCOLS;
+                }
+                if request.has_extensions {
+                    flags |= HAS_EXTENSIONS;
+                }
+                self.flags.set(Flags::ANNOUNCED);
+                let head = all.get(..end).unwrap_or_default();
+                self.context
+                    .record_with(Kind::Upgrade, flags, self.id, head);
+                if in_place {
+                    input.extend_from_slice(bytes.get(end..).unwrap_or_default());
+                } else {
+                    input.drain(..end);
+                }
+                if input.is_empty() {
+                    *input = Vec::new();
+                }
+            }
+            Err(error) => {
+                *input = Vec::new();
+                drop(input);
+                self.refuse(|cork| error.write_response(cork));
+            }
+        }
+    }
+
+    /// Answers the upgrade request with 101 and opens the connection. `headers` are whole lines.
+    /// Returns false when the peer is gone or the request was answered already.
+    pub(crate) fn accept(&self, protocol: Option<&str>, headers: &str) -> bool {
+        if self.phase.get() != Phase::Deciding {
+            return false;
+        }
+        let Some(opening) = self.opening.take() else {
+            return false;
+        };
+        self.phase.set(Phase::Open);
+        self.cork_with(|cork| write_response(cork, &opening.accept, protocol, headers));
+        self.restart_reading();
+        if !self.input.borrow().is_empty() {
+            self.resume_later();
+        }
+        self.phase.get() == Phase::Open
+    }
+
+    /// Refuses the upgrade request.
+    pub(crate) fn reject(&self, status: u16, body: &str, headers: &str) {
+        if self.phase.get() == Phase::Deciding {
+            self.refuse(|cork| write_rejection(cork, status, body, headers));
+        }
+    }
+
+    pub(super) fn refuse_because_closing(&self) {
+        self.refuse(|cork| write_rejection(cork, 503, "", ""));
+    }
+
+    /// The head did not come in time.
+    pub(super) fn request_is_late(&self) {
+        if self.bytes_received.get() > 0 {
+            self.refuse(|cork| write_rejection(cork, 408, "", ""));
+        } else {
+            self.close_handles();
+        }
+    }
+
+    fn refuse(&self, response: impl FnOnce(&mut Vec<u8>)) {
+        let was_stopped = self.phase.get() == Phase::Deciding;
+        self.phase.set(Phase::Refusing);
+        self.opening.take();
+        self.input.take();
+        self.cork_with(response);
+        self.end_after_flush();
+        self.arm(LINGER);
+        if was_stopped {
+            self.restart_reading();
+        }
+    }
+
+    // ---- client
+
+    /// The stream is connected: sends the request.
+    pub(super) fn send_request(&self) {
+        let Some(key) = self.context.buffers().random::<16>() else {
+            return self.fail(Failure::new("The system's random generator failed", None));
+        };
+        let Some(dial) = self.dial.take() else { return };
+        let destination = dial.into_destination();
+        self.phase.set(Phase::AwaitingResponse);
+        self.cork_with(|cork| {
+            write_request(
+                cork,
+                &RequestParts {
+                    path: &destination.path,
+                    host: &destination.host_header,
+                    key,
+                    protocols: destination.protocols.as_deref(),
+                    extensions: destination.extensions.as_deref(),
+                    headers: &destination.headers,
+                },
+            );
+        });
+        self.opening.replace(Some(Opening::new(Some(SentRequest {
+            key,
+            protocols: destination.protocols,
+            extensions: destination.extensions.is_some(),
+        }))));
+        self.restart_reading();
+    }
+
+    /// Takes bytes of the response's head.
+    pub(super) fn response_bytes(&self, bytes: &mut [u8]) {
+        let Some(mut opening) = self.opening.take() else {
+            return;
+        };
+        let Some(request) = &opening.request else {
+            return;
+        };
+        let mut input = self.input.take();
+        input.extend_from_slice(bytes);
+        let end = match opening.scanner.scan(&input) {
+            Ok(Some(end)) => end,
+            Ok(None) => {
+                self.input.replace(input);
+                self.opening.replace(Some(opening));
+                return;
+            }
+            Err(_) => {
+                // Node's parser names this error so.
+                let code = Some("HPE_HEADER_OVERFLOW");
+                return self.fail(Failure::new("Parse Error: Header overflow", code));
+            }
+        };
+        let head = input.get(..end).unwrap_or_default();
+        let outcome = parse_response(
+            head,
+            request.key,
+            request.protocols.as_deref(),
+            request.extensions,
+        );
+        match outcome {
+            Ok(response) => {
+                self.phase.set(Phase::Open);
+                self.deadline.set(0);
+                let flags = if response.protocol.is_some() {
+                    PROTOCOL_CHOSEN
+                } else {
+                    0
+                };
+                self.context.record_with(Kind::Open, flags, self.id, head);
+                input.drain(..end);
+                if !input.is_empty() {
+                    self.input.replace(input);
+                    // Parsed once 'open' has been delivered, so that listeners added there see it.
+                    self.resume_later();
+                }
+            }
+            Err(error) => self.fail(Failure::new(error.to_string(), error.code())),
+        }
+    }
+
+    pub(super) fn opening_is_late(&self) {
+        self.fail(Failure::new("Opening handshake has timed out", None));
+    }
+}

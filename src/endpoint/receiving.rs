@@ -1,0 +1,132 @@
+//! The receiving half of a connection: bytes in, records out.
+
+use super::connection::{Connection, Flags, Phase};
+use super::Failure;
+use crate::context::{Kind, MessagePayload, Record};
+use crate::protocol::{Event, Payload, ProtocolError};
+use crate::transport::UvError;
+
+/// What a Close frame without a code is reported as (RFC 6455 section 7.1.5).
+const NO_STATUS_RECEIVED: u16 = 1005;
+
+impl Connection {
+    /// Takes bytes from the transport.
+    pub(super) fn take_in(&self, bytes: &mut [u8]) {
+        self.context.counters().received(bytes.len());
+        self.bytes_received
+            .set(self.bytes_received.get() + bytes.len() as u64);
+        match self.phase.get() {
+            Phase::Open => {
+                if self.flags.has(Flags::PAUSED) || !self.input.borrow().is_empty() {
+                    self.input.borrow_mut().extend_from_slice(bytes);
+                } else {
+                    self.parse(bytes);
+                }
+            }
+            Phase::AwaitingRequest => self.request_bytes(bytes),
+            Phase::AwaitingResponse => self.response_bytes(bytes),
+            Phase::Deciding => self.input.borrow_mut().extend_from_slice(bytes),
+            // Read on, so that the peer's FIN is seen and our last words are not reset.
+            Phase::Dialing | Phase::Refusing | Phase::Closing | Phase::Closed => {}
+        }
+    }
+
+    /// Takes what was put aside, and then the end of the stream if that came meanwhile.
+    pub(super) fn take_in_waiting(&self) {
+        if self.phase.get() != Phase::Open || self.flags.has(Flags::PAUSED) {
+            return;
+        }
+        let mut input = self.input.take();
+        if !input.is_empty() {
+            self.parse(&mut input);
+        }
+        if self.flags.has(Flags::EOF) {
+            if self.context.outbox().is_empty() {
+                self.stream_is_over();
+            } else {
+                // Replies to what was just parsed go out first.
+                self.resume_later();
+            }
+        }
+    }
+
+    /// The transport will bring no more.
+    pub(super) fn input_ended(&self, reason: UvError) {
+        if self.phase.get() >= Phase::Closing {
+            return;
+        }
+        if reason != UvError::EOF {
+            return match self.phase.get() {
+                Phase::AwaitingResponse => self.fail(Failure::stream(reason)),
+                _ => self.close_handles(),
+            };
+        }
+        self.flags.set(Flags::EOF);
+        match self.phase.get() {
+            Phase::AwaitingResponse => self.fail(Failure::hang_up()),
+            // Replies to messages that were read in this turn are still to be written.
+            Phase::Open => self.resume_later(),
+            _ => self.close_handles(),
+        }
+    }
+
+    fn stream_is_over(&self) {
+        if self.flags.has(Flags::FIN_SENT) {
+            self.close_handles();
+        } else {
+            self.end_after_flush();
+        }
+    }
+
+    /// Parses frames. Pausing takes effect between reads: what one read brought is delivered.
+    fn parse(&self, bytes: &mut [u8]) {
+        let mut receiver = self.receiver.borrow_mut();
+        let mut at = 0;
+        while let Some(rest) = bytes.get_mut(at..).filter(|rest| !rest.is_empty()) {
+            let step = match receiver.receive(rest) {
+                Ok(step) => step,
+                Err(error) => return self.peer_misbehaved(&error),
+            };
+            at += step.consumed;
+            match step.event {
+                Some(Event::Message { binary, payload }) => {
+                    let payload = match payload {
+                        Payload::Borrowed(bytes) => MessagePayload::Borrowed(bytes),
+                        Payload::Owned(bytes) => MessagePayload::Owned(bytes),
+                    };
+                    self.context.record_message(self.id, binary, payload);
+                }
+                Some(Event::Ping(payload)) => {
+                    if self.group.settings.auto_pong {
+                        self.answer_ping(&payload);
+                    }
+                    self.context.record_with(Kind::Ping, 0, self.id, &payload);
+                }
+                Some(Event::Pong(payload)) => {
+                    self.context.record_with(Kind::Pong, 0, self.id, &payload);
+                }
+                Some(Event::Close { code, reason }) => {
+                    self.flags.set(Flags::RECEIVED_CLOSE);
+                    let code = u32::from(code.unwrap_or(NO_STATUS_RECEIVED));
+                    self.context
+                        .record_with(Kind::PeerClose, code, self.id, &reason);
+                    self.end_if_concluded();
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// The peer broke the protocol. The Close frame is left to the delivery, so that replies to the
+    /// messages before it go out first.
+    fn peer_misbehaved(&self, error: &ProtocolError) {
+        if self.flags.set(Flags::FAILED) {
+            return;
+        }
+        self.failure
+            .replace(Some(Box::new(Failure::protocol(error))));
+        let code = u32::from(error.close_code());
+        self.context
+            .record(Record::new(Kind::Error, code, self.id, 0, 0));
+    }
+}

@@ -1,0 +1,322 @@
+//! The sending half of a connection: frames are corked, and flushed once per turn.
+
+use std::collections::VecDeque;
+
+use super::connection::{Connection, Flags, Phase};
+use crate::context::{Kind, Record};
+use crate::protocol::{apply_mask, close_payload, encode_header, Opcode, Role};
+use crate::transport::UvError;
+
+/// A payload from this size on is written straight from the sender's memory; smaller ones are
+/// cheaper to copy behind their header than to pass as a second piece.
+const WRITE_THROUGH: usize = 16 * 1024;
+/// A cork that has grown to this size is flushed at once: waiting longer saves no system call that
+/// would matter, and costs memory.
+const CORK_LIMIT: usize = 64 * 1024;
+/// Unsent bytes above which `send` reports pressure, and a `drain` follows. As in libwebsockets'
+/// and browsers' practice, some thousand small messages.
+const HIGH_WATER: usize = 1024 * 1024;
+
+/// What a send says about the queue behind it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Pressure {
+    /// Keep sending.
+    Low,
+    /// The queue is above the high-water mark: wait for `drain`.
+    High,
+}
+
+/// Sends whose completion was asked for, by the position of their last byte in the stream.
+#[derive(Default)]
+pub(super) struct Sent {
+    ends: VecDeque<u64>,
+}
+
+impl Connection {
+    /// Queues a frame. Returns nothing when the connection is not open. With `notify` a `Sent`
+    /// record follows once the frame's last byte has been given to the system.
+    pub(crate) fn send(
+        &self,
+        opcode: Opcode,
+        fin: bool,
+        payload: &[u8],
+        notify: bool,
+    ) -> Option<Pressure> {
+        if !self.is_open() {
+            return None;
+        }
+        if !self.cork_frame(opcode, fin, payload) {
+            self.close_handles();
+            return None;
+        }
+        if !opcode.is_control() && fin {
+            self.context.counters().message_sent();
+        }
+        if notify {
+            self.notify_when_sent();
+        }
+        if self.queued() > HIGH_WATER {
+            self.flags.set(Flags::ABOVE);
+            return Some(Pressure::High);
+        }
+        Some(Pressure::Low)
+    }
+
+    /// Queues our Close frame, once, behind everything that was sent before it. `code` 0 sends an
+    /// empty one. Ends our side too when the peer's Close frame has come, or it broke the protocol.
+    pub(crate) fn close(&self, code: u16, reason: &[u8]) {
+        if self.phase.get() != Phase::Open {
+            return;
+        }
+        if !self.flags.set(Flags::SENT_CLOSE) {
+            let corked = if code == 0 {
+                self.cork_frame(Opcode::Close, true, &[])
+            } else {
+                let (payload, len) = close_payload(code, reason);
+                self.cork_frame(Opcode::Close, true, payload.get(..len).unwrap_or_default())
+            };
+            if !corked {
+                return self.close_handles();
+            }
+            self.arm(self.group.settings.close_timeout);
+        }
+        self.end_if_concluded();
+    }
+
+    /// Ends our side once both Close frames are exchanged, or the peer is not to be trusted.
+    pub(super) fn end_if_concluded(&self) {
+        let concluded = self.flags.has(Flags::RECEIVED_CLOSE) || self.flags.has(Flags::FAILED);
+        if concluded && self.flags.has(Flags::SENT_CLOSE) {
+            self.end_after_flush();
+        }
+    }
+
+    /// Ends our side once everything corked is written.
+    pub(super) fn end_after_flush(&self) {
+        if !self.flags.set(Flags::FIN_WANTED) {
+            self.mark_dirty();
+        }
+    }
+
+    /// Bytes that the system has not taken yet. Writes what is corked first, so that 0 means what
+    /// it means for an unbuffered socket.
+    pub(crate) fn buffered_amount(&self) -> usize {
+        self.write_corked();
+        self.queued()
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.cork.borrow().len() + self.in_flight.get()
+    }
+
+    /// Answers a PING. While the socket takes nothing, only the last PING is remembered: a peer
+    /// cannot make us queue more than one answer (RFC 6455 section 5.5.3).
+    pub(super) fn answer_ping(&self, payload: &[u8]) {
+        if !self.is_open() {
+            return;
+        }
+        if self.in_flight.get() > 0 {
+            self.pending_pong.replace(Some(payload.into()));
+        } else {
+            self.cork_frame(Opcode::Pong, true, payload);
+        }
+    }
+
+    /// Corks bytes that are not a frame: a handshake.
+    pub(super) fn cork_bytes(&self, bytes: &[u8]) {
+        self.cork_with(|cork| cork.extend_from_slice(bytes));
+    }
+
+    /// Lets `fill` append to the cork.
+    pub(super) fn cork_with(&self, fill: impl FnOnce(&mut Vec<u8>)) {
+        {
+            let mut cork = self.cork.borrow_mut();
+            if cork.capacity() == 0 {
+                *cork = self.context.buffers().take();
+            }
+            fill(&mut cork);
+        }
+        self.mark_dirty();
+    }
+
+    /// Corks one frame. Returns false when no masking key could be had.
+    fn cork_frame(&self, opcode: Opcode, fin: bool, payload: &[u8]) -> bool {
+        let mask = match self.role {
+            Role::Server => None,
+            Role::Client => match self.context.buffers().random::<4>() {
+                Some(key) => Some(key),
+                None => return false,
+            },
+        };
+        let header = encode_header(self.role, opcode, fin, false, payload.len() as u64, mask);
+        if mask.is_none() && payload.len() >= WRITE_THROUGH && self.in_flight.get() == 0 {
+            self.cork_with(|cork| cork.extend_from_slice(&header));
+            self.write_through(payload);
+            return true;
+        }
+        let mut len = 0;
+        self.cork_with(|cork| {
+            cork.extend_from_slice(&header);
+            let from = cork.len();
+            cork.extend_from_slice(payload);
+            if let (Some(key), Some(masked)) = (mask, cork.get_mut(from..)) {
+                apply_mask(key, 0, masked);
+            }
+            len = cork.len();
+        });
+        if len >= CORK_LIMIT {
+            self.write_corked();
+        }
+        true
+    }
+
+    fn mark_dirty(&self) {
+        if !self.flags.set(Flags::DIRTY) {
+            match self.this() {
+                Some(this) => self.context.mark_dirty(this),
+                None => self.flags.clear(Flags::DIRTY),
+            }
+        }
+    }
+
+    fn notify_when_sent(&self) {
+        let end = self.bytes_sent.get() + self.queued() as u64;
+        if self.queued() == 0 {
+            // A large payload may be gone already.
+            self.context
+                .record(Record::new(Kind::Sent, 0, self.id, 1, 0));
+            return;
+        }
+        self.sent
+            .borrow_mut()
+            .get_or_insert_default()
+            .ends
+            .push_back(end);
+    }
+
+    /// Writes the cork and then `payload`, copying only what the system does not take.
+    fn write_through(&self, payload: &[u8]) {
+        let Some(transport) = self.transport.get() else {
+            return;
+        };
+        let mut cork = self.cork.take();
+        let outcome = transport.try_write([&cork, payload]);
+        let taken = match outcome {
+            Ok(taken) => taken,
+            Err(_) => return self.close_handles(),
+        };
+        self.progress(taken);
+        let total = cork.len() + payload.len();
+        if taken < cork.len() {
+            cork.drain(..taken);
+            cork.extend_from_slice(payload);
+        } else {
+            let from = taken - cork.len();
+            cork.clear();
+            cork.extend_from_slice(payload.get(from..).unwrap_or_default());
+        }
+        if taken < total {
+            self.queue_write(cork, 0);
+        } else {
+            self.context.buffers().give_back(cork);
+        }
+    }
+
+    /// Writes what is corked; what the system does not take is queued.
+    pub(super) fn write_corked(&self) {
+        if self.in_flight.get() > 0 || self.phase.get() >= Phase::Closing {
+            return;
+        }
+        self.write_corked_once();
+        if self.in_flight.get() == 0 && self.phase.get() < Phase::Closing {
+            self.everything_is_written();
+        }
+    }
+
+    pub(super) fn write_corked_once(&self) {
+        let Some(transport) = self.transport.get() else {
+            return;
+        };
+        let cork = self.cork.take();
+        if cork.is_empty() {
+            return self.context.buffers().give_back(cork);
+        }
+        match transport.try_write([&cork, &[]]) {
+            Ok(taken) => {
+                self.progress(taken);
+                if taken < cork.len() {
+                    self.queue_write(cork, taken);
+                } else {
+                    self.context.buffers().give_back(cork);
+                }
+            }
+            // The stream is broken: the peer is gone (1006).
+            Err(_) => self.close_handles(),
+        }
+    }
+
+    fn queue_write(&self, bytes: Vec<u8>, from: usize) {
+        let Some(transport) = self.transport.get() else {
+            return;
+        };
+        self.in_flight.set(bytes.len() - from);
+        if transport.write(bytes, from).is_err() {
+            self.in_flight.set(0);
+            self.close_handles();
+        }
+    }
+
+    /// A queued write has ended.
+    pub(super) fn write_finished(&self, outcome: Result<(), UvError>) {
+        let len = self.in_flight.replace(0);
+        if self.phase.get() >= Phase::Closing {
+            return;
+        }
+        if outcome.is_err() {
+            return self.close_handles();
+        }
+        self.progress(len);
+        if let Some(payload) = self.pending_pong.take() {
+            self.answer_ping(&payload);
+        }
+        self.write_corked();
+    }
+
+    /// Counts bytes that the system has taken, and completes the sends that they end.
+    fn progress(&self, taken: usize) {
+        let sent = self.bytes_sent.get() + taken as u64;
+        self.bytes_sent.set(sent);
+        self.context.counters().sent(taken);
+        let mut completed = 0;
+        if let Some(waiting) = self.sent.borrow_mut().as_deref_mut() {
+            while waiting.ends.front().is_some_and(|end| *end <= sent) {
+                waiting.ends.pop_front();
+                completed += 1;
+            }
+        }
+        if completed > 0 {
+            self.context
+                .record(Record::new(Kind::Sent, 0, self.id, completed, 0));
+        }
+    }
+
+    fn everything_is_written(&self) {
+        if self.flags.has(Flags::ABOVE) {
+            self.flags.clear(Flags::ABOVE);
+            self.context
+                .record(Record::new(Kind::Drain, 0, self.id, 0, 0));
+        }
+        if self.flags.has(Flags::FIN_WANTED) && !self.flags.set(Flags::FIN_SENT) {
+            let shut = match self.transport.get() {
+                // Both sides are done: closing sends the FIN, and no unread byte turns it into a
+                // reset.
+                _ if self.flags.has(Flags::EOF) => Err(UvError::EOF),
+                Some(transport) => transport.shutdown(),
+                None => Err(UvError::EINVAL),
+            };
+            if shut.is_err() {
+                self.close_handles();
+            }
+        }
+    }
+}

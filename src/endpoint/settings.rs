@@ -1,0 +1,43 @@
+//! What a server or a client decides for its connections.
+
+use std::rc::Rc;
+
+use super::Table;
+use crate::protocol;
+
+/// Options that stay the same for the life of a connection. Times are milliseconds, sizes bytes;
+/// 0 means no limit.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Time for the opening handshake.
+    pub handshake_timeout: u64,
+    /// Time from our Close frame to the end of the connection.
+    pub close_timeout: u64,
+    /// Largest message.
+    pub max_payload: u64,
+    /// Most fragments of one message.
+    pub max_fragments: u32,
+    /// Whether text is delivered without checking that it is UTF-8.
+    pub skip_utf8_validation: bool,
+    /// Whether a PING is answered by itself.
+    pub auto_pong: bool,
+}
+
+/// Connections of one origin share their settings and the table they are found by.
+pub(crate) struct Group {
+    /// The options.
+    pub settings: Settings,
+    /// Where the numbers come from.
+    pub table: Rc<Table>,
+}
+
+impl Settings {
+    pub(super) fn receiver(&self, role: protocol::Role) -> protocol::Receiver {
+        protocol::Receiver::new(&protocol::Config {
+            role,
+            max_payload: self.max_payload,
+            max_fragments: self.max_fragments,
+            skip_utf8_validation: self.skip_utf8_validation,
+        })
+    }
+}

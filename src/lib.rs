@@ -1,0 +1,28 @@
+//! uvws: WebSockets on Node's own event loop.
+//!
+//! The module tree is the map, and the order of use is one way:
+//!
+//! ```text
+//! binding -> endpoint -> { protocol, transport, context }      transport, context -> uv
+//! ```
+//!
+//! - [`protocol`]: RFC 6455 without I/O: bytes in, events out.
+//! - `uv`: the only code that touches libuv, as a guest on the host's loop.
+//! - `context`: what lives and ends together: registry, buffers, deadlines, the state machine.
+//! - `transport`: byte pipes behind one trait.
+//! - `endpoint`: connections, listeners, clients.
+//! - `binding`: the only code that touches Node-API.
+//!
+//! Without the feature `addon` only [`protocol`] is built, which needs neither Node nor libuv.
+
+#[cfg(feature = "addon")]
+mod binding;
+#[cfg(feature = "addon")]
+mod context;
+#[cfg(feature = "addon")]
+mod endpoint;
+pub mod protocol;
+#[cfg(feature = "addon")]
+mod transport;
+#[cfg(feature = "addon")]
+mod uv;

@@ -1,0 +1,55 @@
+//! The numbers of the protocol and its default limits, each with its reason.
+//!
+//! A limit bounds what a peer can make this side keep or do. Those that a user
+//! can set are defaults here and travel in [`Config`](super::Config) and
+//! [`HandshakeLimits`](super::handshake::HandshakeLimits); those that the
+//! standard fixes have no switch.
+
+/// Longest payload of a control frame (RFC 6455 section 5.5).
+pub const MAX_CONTROL_PAYLOAD: usize = 125;
+
+/// Longest reason of a Close frame: a control payload less the two bytes of
+/// the code (section 5.5.1).
+pub const MAX_CLOSE_REASON: usize = 123;
+
+/// Longest frame header: two bytes, eight of length, four of masking key
+/// (section 5.2).
+pub const MAX_FRAME_HEADER: usize = 14;
+
+/// Longest frame that is accepted: 2^53 - 1, the last integer that JavaScript
+/// counts exactly. The standard's own bound is 2^63 - 1 (section 5.2).
+pub const MAX_FRAME_PAYLOAD: u64 = (1 << 53) - 1;
+
+/// Default of `max_payload`, in bytes of a whole message: 100 MiB, as in `ws`,
+/// so that a program that moves over keeps its bound.
+pub const DEFAULT_MAX_PAYLOAD: u64 = 100 * 1024 * 1024;
+
+/// Default of `max_fragments`, in frames of one message: 16,384, as in `ws`.
+/// Fragments are joined as they arrive and cost no memory of their own; what
+/// the limit bounds is a message that never ends. Empty fragments count.
+pub const DEFAULT_MAX_FRAGMENTS: u32 = 16_384;
+
+/// Smallest allocation for a message that arrives in pieces. Below it the
+/// allocator's own overhead outweighs what a tighter size would save, and
+/// twice the bytes that arrived plus this stays within the law of retained
+/// memory (twice what was sent plus 16 KiB).
+pub const MIN_MESSAGE_ALLOCATION: usize = 64;
+
+/// Default bound of a request's or response's head, in bytes: 16 KiB, Node's
+/// `--max-http-header-size`, so that whatever passes Node passes here.
+pub const DEFAULT_MAX_HEADER_SIZE: usize = 16 * 1024;
+
+/// Default bound of the number of header lines: 2,000, Node's
+/// `server.maxHeadersCount`.
+pub const DEFAULT_MAX_HEADERS_COUNT: usize = 2_000;
+
+/// Header lines that are parsed without touching the heap. Browsers send some
+/// 15 on an upgrade, a proxy adds a few; 32 slots are 1 KiB of stack.
+pub const INLINE_HEADERS: usize = 32;
+
+/// Subprotocols looked at in one offer. Each is compared with the earlier ones,
+/// so the square of this bounds the work; real offers have one to five.
+pub const MAX_OFFERED_PROTOCOLS: usize = 128;
+
+/// Extensions looked at in one offer. A browser offers one.
+pub const MAX_OFFERED_EXTENSIONS: usize = 32;

@@ -1,0 +1,39 @@
+//! Byte pipes under a connection.
+//!
+//! A transport moves bytes and reports through [`StreamOwner`]; it knows nothing of WebSockets.
+//! The trait is small on purpose: another transport (a TLS session over a pipe, a JavaScript
+//! stream, an epoll set of our own) is one more implementation and no change above.
+
+mod tcp;
+
+use std::net::SocketAddr;
+
+pub(crate) use crate::uv::{Owner, ReceiveBuffer, StreamOwner, UvError};
+pub(crate) use tcp::{parse_ip, TcpListener, TcpTransport};
+
+/// One byte pipe. Every method is safe to call after `close`, and then does nothing.
+pub(crate) trait Transport {
+    /// Starts or resumes reading.
+    fn read_start(&self) -> Result<(), UvError>;
+    /// Stops reading.
+    fn read_stop(&self);
+    /// Writes what can be written at once and returns how many bytes that was. 0 while a queued
+    /// write is under way.
+    fn try_write(&self, parts: [&[u8]; 2]) -> Result<usize, UvError>;
+    /// Queues `bytes[from..]`; `written` follows.
+    fn write(&self, bytes: Vec<u8>, from: usize) -> Result<(), UvError>;
+    /// Ends our side after everything queued; `shut` follows.
+    fn shutdown(&self) -> Result<(), UvError>;
+    /// Closes both sides at once; `closed` follows.
+    fn close(&self);
+    /// Keeps the loop alive, or not.
+    fn set_ref(&self, keep_alive: bool);
+    /// Turns Nagle's algorithm off or on.
+    fn set_nodelay(&self, enable: bool);
+    /// Turns keep-alive probes on, the first after `delay` seconds, or off.
+    fn set_keepalive(&self, enable: bool, delay: u32);
+    /// Our address.
+    fn local_address(&self) -> Result<SocketAddr, UvError>;
+    /// The peer's address.
+    fn peer_address(&self) -> Result<SocketAddr, UvError>;
+}

@@ -1,0 +1,156 @@
+//! `uv_getaddrinfo`: name lookup on libuv's thread pool, never on the loop's thread.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::{c_int, CString};
+use std::net::SocketAddr;
+use std::ptr;
+use std::rc::Rc;
+
+use libuv_sys2 as sys;
+
+use super::address::SocketAddress;
+use super::error::UvError;
+use super::event_loop::Loop;
+use super::handle::guard;
+
+/// Called with the outcome of a lookup.
+pub(crate) trait ResolveOwner {
+    /// The addresses in the order the system prefers them, or why there are none.
+    fn resolved(&self, outcome: Result<Vec<SocketAddr>, UvError>);
+}
+
+/// A lookup under way. Dropping it, or `cancel`, silences it: the owner hears nothing more. The
+/// request itself lives on until the thread pool lets go of it.
+pub(crate) struct Resolution(Rc<Shared>);
+
+struct Shared {
+    owner: RefCell<Option<Rc<dyn ResolveOwner>>>,
+    request: Cell<*mut sys::uv_req_t>,
+    on: Loop,
+}
+
+struct Request {
+    raw: sys::uv_getaddrinfo_t,
+    shared: Rc<Shared>,
+    /// Dropped when the request is over, whoever is still interested.
+    _pending: Rc<dyn std::any::Any>,
+}
+
+/// Looks `host` up and calls `owner` back with addresses that carry `port`. `pending` is kept
+/// until libuv has let go of the request, which is what an ending environment must wait for.
+pub(crate) fn resolve(
+    on: Loop,
+    host: &str,
+    port: u16,
+    owner: Rc<dyn ResolveOwner>,
+    pending: Rc<dyn std::any::Any>,
+) -> Result<Resolution, UvError> {
+    let host = CString::new(host).map_err(|_| UvError::EINVAL)?;
+    let service = CString::new(port.to_string()).map_err(|_| UvError::EINVAL)?;
+    // SAFETY: addrinfo is plain data for which all zeroes mean "no preference".
+    let mut hints = unsafe { std::mem::zeroed::<sys::addrinfo>() };
+    hints.ai_socktype = STREAM;
+    let shared = Rc::new(Shared {
+        owner: RefCell::new(Some(owner)),
+        request: Cell::new(ptr::null_mut()),
+        on,
+    });
+    // SAFETY: uv_getaddrinfo_t is plain data that libuv initialises.
+    let raw = unsafe { std::mem::zeroed::<sys::uv_getaddrinfo_t>() };
+    let request = Box::into_raw(Box::new(Request {
+        raw,
+        shared: Rc::clone(&shared),
+        _pending: pending,
+    }));
+    // SAFETY: `request` is a live box that nothing else refers to.
+    let raw_request = unsafe { &raw mut (*request).raw };
+    // SAFETY: as above; libuv leaves `data` alone.
+    unsafe { (*raw_request).data = request.cast() };
+    // SAFETY: U5: the box stays until the callback; libuv copies the strings and hints before it
+    // returns.
+    let status = unsafe {
+        (on.uv().uv_getaddrinfo)(
+            on.as_ptr(),
+            raw_request,
+            Some(on_resolved),
+            host.as_ptr(),
+            service.as_ptr(),
+            &raw const hints,
+        )
+    };
+    if let Err(error) = UvError::check(status) {
+        // SAFETY: U5: libuv refused the request and will not call back, so the box is ours again.
+        drop(unsafe { Box::from_raw(request) });
+        return Err(error);
+    }
+    // The request pointer that uv_cancel takes is the libuv structure.
+    // SAFETY: `request` is live until the callback, which cannot run before this returns.
+    shared
+        .request
+        .set(unsafe { &raw mut (*request).raw }.cast());
+    Ok(Resolution(shared))
+}
+
+/// `SOCK_STREAM` of every supported platform.
+const STREAM: c_int = 1;
+
+impl Resolution {
+    /// Silences the lookup and asks libuv to drop it if it has not begun.
+    pub(crate) fn cancel(&self) {
+        let owner = self.0.owner.take();
+        let request = self.0.request.get();
+        if !request.is_null() {
+            // SAFETY: U5: not null means the callback has not run, so the request is live.
+            // EBUSY (already running) is fine: the callback finds no owner.
+            unsafe { (self.0.on.uv().uv_cancel)(request) };
+        }
+        drop(owner);
+    }
+}
+
+impl Drop for Resolution {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+unsafe extern "C" fn on_resolved(
+    raw: *mut sys::uv_getaddrinfo_t,
+    status: c_int,
+    list: *mut sys::addrinfo,
+) {
+    // SAFETY: `data` was set to the box by `resolve`.
+    let request = unsafe { (*raw).data };
+    // SAFETY: U5: libuv gives the request back.
+    let request = unsafe { Box::from_raw(request.cast::<Request>()) };
+    let shared = Rc::clone(&request.shared);
+    shared.request.set(ptr::null_mut());
+    let owner = shared.owner.take();
+    let outcome = UvError::check(status).map(|_| {
+        let mut addresses = Vec::new();
+        let mut at = list.cast_const();
+        while !at.is_null() {
+            // SAFETY: the list is libuv's, linked and ended by null.
+            let entry = unsafe { &*at };
+            if !entry.ai_addr.is_null() {
+                // SAFETY: getaddrinfo returns whole addresses of the family they name.
+                if let Some(address) = unsafe { SocketAddress::parse(entry.ai_addr) } {
+                    addresses.push(address);
+                }
+            }
+            at = entry.ai_next;
+        }
+        addresses
+    });
+    if !list.is_null() {
+        // SAFETY: U6; the list came from uv_getaddrinfo and is freed once.
+        unsafe { (shared.on.uv().uv_freeaddrinfo)(list) };
+    }
+    guard(|| {
+        if let Some(owner) = owner {
+            owner.resolved(outcome);
+        }
+    });
+    // Last: an ending environment may be waiting for this very drop.
+    drop(request);
+}

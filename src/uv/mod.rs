@@ -1,0 +1,41 @@
+//! The only code that touches libuv.
+//!
+//! The loop belongs to the host: this module initialises handles on it, starts and closes them,
+//! and nothing else. It never creates, runs, stops, walks or closes a loop.
+//!
+//! # Invariants that the `SAFETY:` notes cite
+//!
+//! - **U1 pinned**: a handle lives inside an `Rc` allocation that never moves. libuv holds one
+//!   strong count of it from a successful `init` until its close callback has run.
+//! - **U2 thread**: everything here is `!Send`, made and used on the loop's own thread. The one
+//!   exception is [`wake`], whose registry is locked.
+//! - **U3 active**: a libuv function is called on a handle only while its state is `Active`;
+//!   `uv_close` moves it to `Closing` and is therefore called exactly once.
+//! - **U4 data**: `handle->data` is the `Core` that embeds the handle, of that exact type, set
+//!   right after `init` and never changed.
+//! - **U5 request**: a request is a heap box that libuv owns from the call that started it until
+//!   its callback, which takes the box back. libuv always calls it, with `UV_ECANCELED` when the
+//!   handle is closed first.
+//! - **U6 symbols**: the function table is complete and belongs to a libuv 1.x whose structures
+//!   fit into ours (checked at load).
+//!
+//! No panic crosses into C: each trampoline runs inside [`handle::guard`].
+
+mod address;
+mod dns;
+mod error;
+mod event_loop;
+mod handle;
+mod symbols;
+mod tcp;
+mod timer;
+pub(crate) mod wake;
+mod watcher;
+
+pub(crate) use dns::{resolve, Resolution, ResolveOwner};
+pub(crate) use error::UvError;
+pub(crate) use event_loop::Loop;
+pub(crate) use handle::Owner;
+pub(crate) use tcp::{ReceiveBuffer, StreamOwner, Tcp};
+pub(crate) use timer::{Timer, TimerOwner};
+pub(crate) use watcher::{Check, CheckOwner, Prepare, PrepareOwner};

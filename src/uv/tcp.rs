@@ -1,0 +1,396 @@
+//! `uv_tcp_t`: listeners and streams.
+
+use std::cell::{Cell, UnsafeCell};
+use std::ffi::{c_char, c_int, c_uint};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::slice;
+
+use libuv_sys2 as sys;
+
+use super::address::SocketAddress;
+use super::error::UvError;
+use super::event_loop::Loop;
+use super::handle::{guard, Core, Owner};
+
+/// The memory that all streams of a context read into. libuv asks for it just before each read
+/// and hands the bytes over right after, on one thread, so one buffer serves them all.
+pub(crate) struct ReceiveBuffer {
+    bytes: UnsafeCell<Box<[u8]>>,
+    lent: Cell<bool>,
+}
+
+impl ReceiveBuffer {
+    /// Allocates a buffer of `len` bytes.
+    pub(crate) fn new(len: usize) -> Self {
+        Self {
+            bytes: UnsafeCell::new(vec![0; len].into_boxed_slice()),
+            lent: Cell::new(false),
+        }
+    }
+
+    /// Lends the buffer to a read, unless it is already lent (B1).
+    fn lend(&self) -> sys::uv_buf_t {
+        if self.lent.replace(true) {
+            return buf(&[]);
+        }
+        // SAFETY: B1: the flag was false, so no slice of the buffer exists.
+        let bytes = unsafe { &mut *self.bytes.get() };
+        sys::uv_buf_t {
+            base: bytes.as_mut_ptr().cast::<c_char>(),
+            len: bytes.len() as _,
+        }
+    }
+}
+
+/// Called back by a stream or a listener.
+pub(crate) trait StreamOwner: Owner {
+    /// Where reads go.
+    fn receive_buffer(&self) -> &ReceiveBuffer;
+    /// Bytes have arrived. They may be changed in place and are gone afterwards.
+    fn received(&self, bytes: &mut [u8]);
+    /// No more will arrive: the peer has ended its side (`EOF`) or the stream failed.
+    fn ended(&self, reason: UvError);
+    /// A queued write has been handed to the system, or has failed.
+    fn written(&self, outcome: Result<(), UvError>);
+    /// Our side has been ended, or that failed.
+    fn shut(&self, outcome: Result<(), UvError>);
+    /// A connect has ended.
+    fn connected(&self, outcome: Result<(), UvError>);
+    /// A listener has a connection to accept.
+    fn incoming(&self, outcome: Result<(), UvError>);
+}
+
+type TcpCore = Core<sys::uv_tcp_t, dyn StreamOwner>;
+
+/// A TCP handle. Clones refer to the same handle.
+#[derive(Clone)]
+pub(crate) struct Tcp(Rc<TcpCore>);
+
+/// A write that libuv could not finish at once; it owns its bytes (U5).
+struct WriteRequest {
+    raw: sys::uv_write_t,
+    core: Rc<TcpCore>,
+    _bytes: Vec<u8>,
+}
+
+struct ConnectRequest {
+    raw: sys::uv_connect_t,
+    core: Rc<TcpCore>,
+}
+
+struct ShutdownRequest {
+    raw: sys::uv_shutdown_t,
+    core: Rc<TcpCore>,
+}
+
+/// Rust keeps field order unspecified; requests are found again through `data`, not by layout.
+macro_rules! take_request {
+    ($raw:expr, $request:ty) => {{
+        // SAFETY: U5: `data` was set to the box when the request was started.
+        let data = unsafe { (*$raw).data };
+        // SAFETY: U5: libuv gives the request back, once.
+        unsafe { Box::from_raw(data.cast::<$request>()) }
+    }};
+}
+
+impl Tcp {
+    /// Initialises a handle that calls `owner` back.
+    pub(crate) fn new(on: Loop, owner: Rc<dyn StreamOwner>) -> Result<Self, UvError> {
+        let core = Core::new(on, owner, |on, raw| {
+            // SAFETY: U6 and a live loop; `raw` is ours and pinned (U1).
+            unsafe { (on.uv().uv_tcp_init)(on.as_ptr(), raw) }
+        })?;
+        Ok(Self(core))
+    }
+
+    /// Gives the handle to another owner, as when a connect attempt has won.
+    pub(crate) fn set_owner(&self, owner: Rc<dyn StreamOwner>) {
+        self.0.set_owner(owner);
+    }
+
+    /// Binds to an address. With `ipv6_only` an IPv6 socket does not take IPv4 peers.
+    pub(crate) fn bind(&self, address: &SocketAddr, ipv6_only: bool) -> Result<(), UvError> {
+        let raw = self.0.raw()?;
+        let flags = if ipv6_only {
+            sys::uv_tcp_flags_UV_TCP_IPV6ONLY as c_uint
+        } else {
+            0
+        };
+        let address = SocketAddress::new(address);
+        // SAFETY: U3; the address outlives the call.
+        let status = unsafe { (self.0.on().uv().uv_tcp_bind)(raw, address.as_ptr(), flags) };
+        UvError::check(status).map(drop)
+    }
+
+    /// Starts to listen.
+    pub(crate) fn listen(&self, backlog: i32) -> Result<(), UvError> {
+        let raw = self.stream()?;
+        // SAFETY: U3.
+        let status = unsafe { (self.0.on().uv().uv_listen)(raw, backlog, Some(on_connection)) };
+        UvError::check(status).map(drop)
+    }
+
+    /// Accepts the connection that was announced into `client`.
+    pub(crate) fn accept(&self, client: &Self) -> Result<(), UvError> {
+        let server = self.stream()?;
+        let client = client.stream()?;
+        // SAFETY: U3 for both.
+        UvError::check(unsafe { (self.0.on().uv().uv_accept)(server, client) }).map(drop)
+    }
+
+    /// Starts to connect; `connected` follows.
+    pub(crate) fn connect(&self, address: &SocketAddr) -> Result<(), UvError> {
+        let raw = self.0.raw()?;
+        let address = SocketAddress::new(address);
+        // SAFETY: uv_connect_t is plain data that libuv initialises.
+        let zeroed = unsafe { std::mem::zeroed::<sys::uv_connect_t>() };
+        let request = Box::into_raw(Box::new(ConnectRequest {
+            raw: zeroed,
+            core: Rc::clone(&self.0),
+        }));
+        // SAFETY: `request` is a live box that nothing else refers to.
+        let raw_request = unsafe { &raw mut (*request).raw };
+        // SAFETY: as above; libuv leaves `data` alone.
+        unsafe { (*raw_request).data = request.cast() };
+        // SAFETY: U3, U5; the address outlives the call.
+        let status = unsafe {
+            (self.0.on().uv().uv_tcp_connect)(raw_request, raw, address.as_ptr(), Some(on_connect))
+        };
+        self.started(status, request)
+    }
+
+    /// Takes over an open socket. The handle owns `socket` from success on.
+    pub(crate) fn open(&self, socket: i32) -> Result<(), UvError> {
+        let raw = self.0.raw()?;
+        // SAFETY: U3; a bad descriptor is reported, not used.
+        let status = unsafe { (self.0.on().uv().uv_tcp_open)(raw, socket as _) };
+        UvError::check(status).map(drop)
+    }
+
+    /// Starts to read.
+    pub(crate) fn read_start(&self) -> Result<(), UvError> {
+        let raw = self.stream()?;
+        // SAFETY: U3.
+        let status =
+            unsafe { (self.0.on().uv().uv_read_start)(raw, Some(on_alloc), Some(on_read)) };
+        UvError::check(status).map(drop)
+    }
+
+    /// Stops reading.
+    pub(crate) fn read_stop(&self) {
+        if let Ok(raw) = self.stream() {
+            // SAFETY: U3. Never fails.
+            unsafe { (self.0.on().uv().uv_read_stop)(raw) };
+        }
+    }
+
+    /// Writes as much of `parts` as the system takes at once, and returns how many bytes it took.
+    pub(crate) fn try_write(&self, parts: [&[u8]; 2]) -> Result<usize, UvError> {
+        let raw = self.stream()?;
+        let bufs = [buf(parts[0]), buf(parts[1])];
+        let (first, count) = match (parts[0].is_empty(), parts[1].is_empty()) {
+            (true, true) => return Ok(0),
+            (true, false) => (1, 1),
+            (false, true) => (0, 1),
+            (false, false) => (0, 2),
+        };
+        // SAFETY: U3; `first` and `count` select existing elements; libuv reads the bytes before it
+        // returns.
+        let status = unsafe {
+            (self.0.on().uv().uv_try_write)(raw, bufs.as_ptr().wrapping_add(first), count)
+        };
+        match UvError::check(status) {
+            Ok(count) => Ok(count as usize),
+            Err(UvError::EAGAIN) => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Queues `bytes[from..]`; `written` follows.
+    pub(crate) fn write(&self, bytes: Vec<u8>, from: usize) -> Result<(), UvError> {
+        let raw = self.stream()?;
+        let part = buf(bytes.get(from..).unwrap_or_default());
+        // SAFETY: uv_write_t is plain data that libuv initialises.
+        let zeroed = unsafe { std::mem::zeroed::<sys::uv_write_t>() };
+        let request = Box::into_raw(Box::new(WriteRequest {
+            raw: zeroed,
+            core: Rc::clone(&self.0),
+            _bytes: bytes,
+        }));
+        // SAFETY: `request` is a live box that nothing else refers to.
+        let raw_request = unsafe { &raw mut (*request).raw };
+        // SAFETY: as above; libuv leaves `data` alone.
+        unsafe { (*raw_request).data = request.cast() };
+        // SAFETY: U3, U5: the bytes are owned by the request and do not move (a Vec's heap block).
+        let status = unsafe {
+            (self.0.on().uv().uv_write)(raw_request, raw, &raw const part, 1, Some(on_write))
+        };
+        self.started(status, request)
+    }
+
+    /// Ends our side once everything queued is written; `shut` follows.
+    pub(crate) fn shutdown(&self) -> Result<(), UvError> {
+        let raw = self.stream()?;
+        // SAFETY: uv_shutdown_t is plain data that libuv initialises.
+        let zeroed = unsafe { std::mem::zeroed::<sys::uv_shutdown_t>() };
+        let request = Box::into_raw(Box::new(ShutdownRequest {
+            raw: zeroed,
+            core: Rc::clone(&self.0),
+        }));
+        // SAFETY: `request` is a live box that nothing else refers to.
+        let raw_request = unsafe { &raw mut (*request).raw };
+        // SAFETY: as above; libuv leaves `data` alone.
+        unsafe { (*raw_request).data = request.cast() };
+        // SAFETY: U3, U5.
+        let status = unsafe { (self.0.on().uv().uv_shutdown)(raw_request, raw, Some(on_shutdown)) };
+        self.started(status, request)
+    }
+
+    /// Turns Nagle's algorithm off or on.
+    pub(crate) fn set_nodelay(&self, enable: bool) {
+        if let Ok(raw) = self.0.raw() {
+            // SAFETY: U3. A socket that is gone already fails harmlessly.
+            unsafe { (self.0.on().uv().uv_tcp_nodelay)(raw, c_int::from(enable)) };
+        }
+    }
+
+    /// Turns TCP keep-alive on, first probe after `delay` seconds, or off.
+    pub(crate) fn set_keepalive(&self, enable: bool, delay: u32) {
+        if let Ok(raw) = self.0.raw() {
+            // SAFETY: U3. A socket that is gone already fails harmlessly.
+            unsafe { (self.0.on().uv().uv_tcp_keepalive)(raw, c_int::from(enable), delay) };
+        }
+    }
+
+    /// Returns the address of our side.
+    pub(crate) fn local_address(&self) -> Result<SocketAddr, UvError> {
+        let raw = self.0.raw()?;
+        SocketAddress::read(|name, len| {
+            // SAFETY: U3; `name` has room for `*len` bytes.
+            unsafe { (self.0.on().uv().uv_tcp_getsockname)(raw, name, len) }
+        })
+    }
+
+    /// Returns the address of the peer.
+    pub(crate) fn peer_address(&self) -> Result<SocketAddr, UvError> {
+        let raw = self.0.raw()?;
+        SocketAddress::read(|name, len| {
+            // SAFETY: U3; `name` has room for `*len` bytes.
+            unsafe { (self.0.on().uv().uv_tcp_getpeername)(raw, name, len) }
+        })
+    }
+
+    /// Lets the handle keep the loop alive, or not.
+    pub(crate) fn set_ref(&self, keep_alive: bool) {
+        self.0.set_ref(keep_alive);
+    }
+
+    /// Starts closing; the owner hears `closed`.
+    pub(crate) fn close(&self) {
+        self.0.close();
+    }
+
+    fn stream(&self) -> Result<*mut sys::uv_stream_t, UvError> {
+        self.0.raw().map(<*mut sys::uv_tcp_t>::cast)
+    }
+
+    /// Takes the request back when libuv has refused it.
+    fn started<R>(&self, status: c_int, request: *mut R) -> Result<(), UvError> {
+        UvError::check(status).map(drop).inspect_err(|_| {
+            // SAFETY: U5: libuv refused the request and will not call back, so the box is ours.
+            drop(unsafe { Box::from_raw(request) });
+        })
+    }
+}
+
+fn buf(bytes: &[u8]) -> sys::uv_buf_t {
+    // libuv never writes through a buffer that is given to a write.
+    sys::uv_buf_t {
+        base: bytes.as_ptr().cast_mut().cast::<c_char>(),
+        len: bytes.len() as _,
+    }
+}
+
+/// Runs a callback of a stream; a panic in it ends the stream.
+fn call(core: &Rc<TcpCore>, body: impl FnOnce(&dyn StreamOwner)) {
+    let Some(owner) = core.owner() else { return };
+    if guard(|| body(&*owner)) {
+        core.close();
+    }
+}
+
+unsafe extern "C" fn on_alloc(
+    handle: *mut sys::uv_handle_t,
+    _suggested: usize,
+    out: *mut sys::uv_buf_t,
+) {
+    // SAFETY: U4: only `Tcp::read_start` registers this callback.
+    let core = unsafe { TcpCore::from_raw(handle.cast()) };
+    let mut lent = buf(&[]);
+    if let (true, Some(owner)) = (core.is_active(), core.owner()) {
+        guard(|| lent = owner.receive_buffer().lend());
+    }
+    // SAFETY: libuv hands a place for the answer.
+    unsafe { *out = lent };
+}
+
+unsafe extern "C" fn on_read(
+    stream: *mut sys::uv_stream_t,
+    count: isize,
+    bytes: *const sys::uv_buf_t,
+) {
+    // SAFETY: U4: only `Tcp::read_start` registers this callback.
+    let core = unsafe { TcpCore::from_raw(stream.cast()) };
+    let Some(owner) = core.owner() else { return };
+    let failed = guard(|| match count {
+        0 => {}
+        1.. => {
+            // SAFETY: libuv hands back the buffer that `on_alloc` gave it.
+            let base = unsafe { (*bytes).base };
+            // SAFETY: B1: the buffer is lent to this read only, and libuv filled `count` bytes.
+            let bytes = unsafe { slice::from_raw_parts_mut(base.cast::<u8>(), count as usize) };
+            if core.is_active() {
+                owner.received(bytes);
+            }
+        }
+        _ => {
+            if core.is_active() {
+                owner.ended(UvError::check(count as c_int).err().unwrap_or(UvError::EOF));
+            }
+        }
+    });
+    owner.receive_buffer().lent.set(false);
+    if failed {
+        core.close();
+    }
+}
+
+unsafe extern "C" fn on_connection(stream: *mut sys::uv_stream_t, status: c_int) {
+    // SAFETY: U4: only `Tcp::listen` registers this callback.
+    let core = unsafe { TcpCore::from_raw(stream.cast()) };
+    if let (true, Some(owner)) = (core.is_active(), core.owner()) {
+        guard(|| owner.incoming(UvError::check(status).map(drop)));
+    }
+}
+
+unsafe extern "C" fn on_write(raw: *mut sys::uv_write_t, status: c_int) {
+    let request = take_request!(raw, WriteRequest);
+    call(&request.core, |owner| {
+        owner.written(UvError::check(status).map(drop))
+    });
+}
+
+unsafe extern "C" fn on_connect(raw: *mut sys::uv_connect_t, status: c_int) {
+    let request = take_request!(raw, ConnectRequest);
+    call(&request.core, |owner| {
+        owner.connected(UvError::check(status).map(drop))
+    });
+}
+
+unsafe extern "C" fn on_shutdown(raw: *mut sys::uv_shutdown_t, status: c_int) {
+    let request = take_request!(raw, ShutdownRequest);
+    call(&request.core, |owner| {
+        owner.shut(UvError::check(status).map(drop))
+    });
+}
