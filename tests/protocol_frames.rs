@@ -241,19 +241,20 @@ fn lengths_are_accepted_in_their_shortest_form_only() {
 fn a_message_above_the_limit_fails_with_its_length_and_not_with_its_payload() {
     for role in ROLES {
         let config = Config {
-            max_payload: 1000,
+            max_payload: 100,
             ..Config::new(role)
         };
-        let first = frame(role, Opcode::Binary, false, &[0; 600]);
+        let first = frame(role, Opcode::Binary, false, &[0; 60]);
+        // Control frames are no part of the message.
         let ping = frame(role, Opcode::Ping, true, &[0; 125]);
-        let fits = frame(role, Opcode::Continuation, true, &[0; 400]);
-        let breaks = frame(role, Opcode::Continuation, true, &[0; 401]);
+        let fits = frame(role, Opcode::Continuation, true, &[0; 40]);
+        let breaks = frame(role, Opcode::Continuation, true, &[0; 41]);
 
         let outcome = run(&config, [&first[..], &ping, &fits, &first, &fits]);
         assert_eq!(outcome.error, None);
         assert_eq!(outcome.events.len(), 3);
-        // Two bytes and the length are enough; the key is not waited for.
-        let outcome = run(&config, [&first[..], &ping, &breaks[..4]]);
+        // The length is enough; neither key nor payload is waited for.
+        let outcome = run(&config, [&first[..], &ping, &breaks[..2]]);
         assert_eq!(outcome.error, Some(ProtocolError::UnsupportedMessageLength));
     }
 }

@@ -1,9 +1,7 @@
-//! Requests of the opening handshake, good and bad, and the answers to them.
+//! Requests of the opening handshake, good and bad.
 
-use uvws::protocol::handshake::headers::{are_header_lines, is_token};
 use uvws::protocol::handshake::server::{
-    parse_request, reason_phrase, write_rejection, write_response, HandshakeError, HandshakeLimits,
-    HeadScanner, UpgradeRequest,
+    parse_request, HandshakeError, HandshakeLimits, HeadScanner, UpgradeRequest,
 };
 
 const START: &str = "GET /chat HTTP/1.1";
@@ -42,7 +40,7 @@ fn status(head: &[u8]) -> u16 {
 
 /// The good request with the line called like `line` replaced.
 fn replace(line: &str) -> Vec<u8> {
-    let name = line.split(':').next().unwrap();
+    let name = line.split(':').next().unwrap_or(line);
     let lines = LINES.map(|old| {
         if old.starts_with(&format!("{name}:")) {
             line
@@ -493,83 +491,15 @@ fn a_part_of_a_head_or_more_than_one_is_no_request() {
 }
 
 #[test]
-fn the_response_is_that_of_the_standard() {
-    let mut out = b"earlier".to_vec();
-    write_response(
-        &mut out,
-        ACCEPT,
-        Some("chat"),
-        "Set-Cookie: a=b\r\nX-Y: z\r\n",
-    );
-    let expected = "earlierHTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
-        Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
-        Sec-WebSocket-Protocol: chat\r\nSet-Cookie: a=b\r\nX-Y: z\r\n\r\n";
-    assert_eq!(String::from_utf8(out).unwrap(), expected);
-    let mut out = Vec::new();
-    write_response(&mut out, ACCEPT, None, "");
-    assert!(out.ends_with(b"xOo=\r\n\r\n"));
-}
-
-#[test]
-fn refusals_are_whole_responses_that_close() {
-    let mut out = Vec::new();
-    read(&replace("Sec-WebSocket-Version: 9"))
-        .unwrap_err()
-        .write_response(&mut out);
-    let expected = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/html\r\n\
-        Content-Length: 47\r\nSec-WebSocket-Version: 13, 8\r\n\r\n\
-        Missing or invalid Sec-WebSocket-Version header";
-    assert_eq!(String::from_utf8(out).unwrap(), expected);
-
-    let mut out = Vec::new();
-    write_rejection(
-        &mut out,
-        401,
-        "",
-        "WWW-Authenticate: Basic\r\ncontent-type: text/plain\r\n",
-    );
-    let expected = "HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 12\r\n\
-        WWW-Authenticate: Basic\r\ncontent-type: text/plain\r\n\r\nUnauthorized";
-    assert_eq!(String::from_utf8(out).unwrap(), expected);
-
-    for status in [400, 405, 408, 426, 431, 503] {
-        assert!(!reason_phrase(status).is_empty());
-    }
-}
-
-#[test]
-fn no_value_can_break_out_of_its_line() {
-    let mut out = Vec::new();
-    write_response(&mut out, ACCEPT, Some("a\r\nSet-Cookie: b\r\n\r\n\0"), "");
-    let response = String::from_utf8(out).unwrap();
-    assert_eq!(response.matches("\r\n").count(), 6);
-    assert!(!response.contains('\0'));
-    for bad in [
-        "a",
-        "a\r\n",
-        "a: b",
-        "a: b\n",
-        "a: b\r\n\r\n",
-        "a: b\r\n\r\nx: y\r\n",
-        "a b: c\r\n",
-        "a: \0\r\n",
-    ] {
-        assert!(!are_header_lines(bad), "{bad:?}");
-    }
-    assert!(are_header_lines("a: b\r\nc: d\u{e9}\u{20AC}\r\n"));
-    assert!(is_token(b"chat") && !is_token(b"") && !is_token(b"a b") && !is_token(b"a\r\n"));
-}
-
-#[test]
-fn the_time_to_read_a_head_doubles_when_the_head_doubles() {
-    // Counted rather than timed: one-byte reads look at each byte once, so the
-    // scanner's answer for the last byte alone must not depend on a rescan.
+fn bytes_that_were_scanned_are_not_looked_at_again() {
+    // So the work for a head is linear, in whatever reads it comes.
     let request = add(&format!("X: {}", "x".repeat(10_000)));
     let mut scanner = HeadScanner::new(16 * 1024);
-    assert_eq!(scanner.scan(&request[..request.len() - 1]), Ok(None));
+    assert_eq!(scanner.scan(&request[..request.len() - 10]), Ok(None));
     // Earlier bytes may change afterwards: they are not looked at again.
     let mut changed = request.clone();
     changed[0] = b'\n';
     changed[100] = b'\n';
+    changed[request.len() - 5000] = b'\n';
     assert_eq!(scanner.scan(&changed), Ok(Some(request.len())));
 }

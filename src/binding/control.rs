@@ -337,7 +337,7 @@ pub fn adopt(
     response: String,
     options: ConnectionOptions,
 ) -> Result<u32> {
-    use std::os::fd::{BorrowedFd, IntoRawFd};
+    use std::os::fd::BorrowedFd;
     let (environment, context) = accepting_context(env, context, MemberKind::Connection)?;
     if descriptor < 0 {
         return Err(Error::new(
@@ -351,14 +351,8 @@ pub fn adopt(
     let owned = borrowed
         .try_clone_to_owned()
         .map_err(|error| Error::new(Status::GenericFailure, error.to_string()))?;
-    let connection = Connection::adopt(
-        &context,
-        &group,
-        owned.into_raw_fd(),
-        head,
-        response.as_bytes(),
-    )
-    .map_err(|error| Error::new(Status::GenericFailure, error.to_string()))?;
+    let connection = Connection::adopt(&context, &group, owned, head, response.as_bytes())
+        .map_err(|error| Error::new(Status::GenericFailure, error.to_string()))?;
     Ok(connection.id())
 }
 

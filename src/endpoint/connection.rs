@@ -15,6 +15,8 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::rc::{Rc, Weak};
 
 use super::dial::Dial;
@@ -171,19 +173,20 @@ impl Connection {
         connection
     }
 
+    #[cfg(unix)]
     /// Makes a server connection whose request has already been answered elsewhere: takes over the
-    /// socket `descriptor`, writes `response` and is open. `head` is what the peer sent behind its
+    /// `socket`, writes `response` and is open. `head` is what the peer sent behind its
     /// request.
     pub(crate) fn adopt(
         context: &Rc<Context>,
         group: &Rc<Group>,
-        descriptor: i32,
+        socket: OwnedFd,
         head: &[u8],
         response: &[u8],
     ) -> Result<Rc<Self>, UvError> {
         let connection = Self::new(context, group, Role::Server, Phase::Open, None);
         let opened = connection.new_tcp().and_then(|tcp| {
-            let opened = tcp.open(descriptor);
+            let opened = tcp.open(socket.as_raw_fd());
             connection.attach(tcp);
             opened
         });
@@ -191,15 +194,15 @@ impl Connection {
             connection.close_handles();
             return Err(error);
         }
+        // The handle owns the socket now.
+        let _ = socket.into_raw_fd();
         connection.flags.set(Flags::ANNOUNCED);
         connection.cork_bytes(response);
         if !head.is_empty() {
             connection.input.borrow_mut().extend_from_slice(head);
             connection.resume_later();
         }
-        if let Some(transport) = connection.transport.get() {
-            transport.read_start()?;
-        }
+        connection.restart_reading();
         Ok(connection)
     }
 

@@ -3,7 +3,9 @@
 use super::connection::{Connection, Flags, Phase};
 use super::Failure;
 use crate::context::Kind;
-use crate::protocol::handshake::client::{parse_response, write_request, RequestParts};
+use crate::protocol::handshake::client::{
+    parse_response, write_request, ClientHandshakeError, RequestParts,
+};
 use crate::protocol::handshake::server::{parse_request, write_rejection, write_response};
 use crate::protocol::handshake::{HandshakeLimits, HeadScanner};
 
@@ -237,6 +239,13 @@ impl Connection {
                     // Parsed once 'open' has been delivered, so that listeners added there see it.
                     self.resume_later();
                 }
+            }
+            // A provisional answer: the final one follows it (RFC 9110 section 15.2).
+            Err(ClientHandshakeError::UnexpectedStatus(100..=199)) => {
+                input.drain(..end);
+                opening.scanner = HeadScanner::new(HandshakeLimits::default().max_header_size);
+                self.opening.replace(Some(opening));
+                self.response_bytes(&mut input);
             }
             Err(error) => self.fail(Failure::new(error.to_string(), error.code())),
         }

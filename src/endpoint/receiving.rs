@@ -66,6 +66,8 @@ impl Connection {
             Phase::AwaitingResponse => self.fail(Failure::hang_up()),
             // Replies to messages that were read in this turn are still to be written.
             Phase::Open => self.resume_later(),
+            // The refusal may still be corked; writing it out ends the connection.
+            Phase::Refusing if !self.flags.has(Flags::FIN_SENT) => {}
             _ => self.close_handles(),
         }
     }

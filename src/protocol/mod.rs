@@ -35,7 +35,9 @@
 )]
 
 mod close;
+mod control;
 mod error;
+mod event;
 mod frame;
 pub mod handshake;
 pub mod limits;
@@ -46,10 +48,11 @@ mod utf8;
 
 pub use close::{close_payload, is_valid_close_code, NO_STATUS_RECEIVED};
 pub use error::ProtocolError;
+pub use event::{Event, Payload, Step};
 pub use frame::{encode_header, Header};
 pub use mask::apply_mask;
 pub use opcode::Opcode;
-pub use receiver::{Config, Event, Payload, Receiver, Step};
+pub use receiver::{Config, Receiver};
 
 /// The side of a connection that this endpoint plays.
 ///

@@ -15,17 +15,18 @@
 //!
 //! # A decompressor
 //!
-//! Compression (RFC 7692) would sit in [`Receiver::take_data`], between
-//! unmasking and `append`: what it inflates, instead of the payload, is appended
-//! and checked against `max_payload`. Until then RSV1 is refused in `frame.rs`.
+//! Compression (RFC 7692) would sit in `take_data`, between unmasking and
+//! `append`: what it inflates is appended instead of the payload, and checked
+//! against `max_payload` as it grows. A compressed frame is then no candidate
+//! for `whole_message`. Until then RSV1 is refused in `frame.rs`.
 
-use core::ops::Deref;
 use core::{fmt, mem};
 
+use super::control::ControlBuffer;
+use super::event::{Event, Payload, Step};
 use super::frame::{Expected, FrameHead};
 use super::limits::{
-    DEFAULT_MAX_FRAGMENTS, DEFAULT_MAX_PAYLOAD, MAX_CONTROL_PAYLOAD, MAX_FRAME_HEADER,
-    MIN_MESSAGE_ALLOCATION,
+    DEFAULT_MAX_FRAGMENTS, DEFAULT_MAX_PAYLOAD, MAX_FRAME_HEADER, MIN_MESSAGE_ALLOCATION,
 };
 use super::{close, mask, utf8, Opcode, ProtocolError, Role};
 
@@ -53,83 +54,6 @@ impl Config {
         }
     }
 }
-
-/// The outcome of one call of [`Receiver::receive`].
-#[derive(Debug, PartialEq, Eq)]
-pub struct Step<'a> {
-    /// Bytes of the input that are done with.
-    pub consumed: usize,
-    /// What they completed; `None` if all were consumed and more are due.
-    pub event: Option<Event<'a>>,
-}
-
-/// Something that a peer completed.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Event<'a> {
-    /// A whole message, valid UTF-8 unless it is binary or validation is off.
-    Message {
-        /// Sent as binary; otherwise as text.
-        binary: bool,
-        /// The message.
-        payload: Payload<'a>,
-    },
-    /// A Ping, to be answered with its payload (section 5.5.2).
-    Ping(Payload<'a>),
-    /// A Pong (section 5.5.3).
-    Pong(Payload<'a>),
-    /// A Close frame, after which nothing follows (section 5.5.1).
-    Close {
-        /// A code that may be sent back; `None` if the frame was empty.
-        code: Option<u16>,
-        /// The reason, without the code.
-        reason: Payload<'a>,
-    },
-}
-
-/// Bytes of an event: lent from the input, or owned if they came in pieces.
-pub enum Payload<'a> {
-    /// The frame lay in the input in one piece.
-    Borrowed(&'a [u8]),
-    /// The frame or message was put together.
-    Owned(Vec<u8>),
-}
-
-impl Payload<'_> {
-    /// Returns the bytes as a vector, copied only if they are lent.
-    pub fn into_vec(self) -> Vec<u8> {
-        match self {
-            Self::Borrowed(bytes) => bytes.to_vec(),
-            Self::Owned(bytes) => bytes,
-        }
-    }
-}
-
-impl Deref for Payload<'_> {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Borrowed(bytes) => bytes,
-            Self::Owned(bytes) => bytes,
-        }
-    }
-}
-
-impl fmt::Debug for Payload<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&**self, f)
-    }
-}
-
-/// Where the bytes are does not matter to equality.
-impl PartialEq for Payload<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        **self == **other
-    }
-}
-
-impl Eq for Payload<'_> {}
 
 /// Reads frames and puts messages together.
 pub struct Receiver {
@@ -186,12 +110,6 @@ impl Phase {
 enum Kind {
     Text,
     Binary,
-}
-
-/// The payload of a cut control frame.
-struct ControlBuffer {
-    bytes: [u8; MAX_CONTROL_PAYLOAD],
-    len: u8,
 }
 
 impl Receiver {
@@ -332,8 +250,8 @@ impl Receiver {
     /// Lends out a message that is one frame and lies in the input.
     ///
     /// This is what a busy connection does nearly always. No message is in
-    /// progress, or the header had been refused, and none is afterwards: the
-    /// receiver's state is not touched.
+    /// progress, else the header would have been refused, and none is afterwards:
+    /// the receiver's state is not touched.
     #[inline]
     fn whole_message<'a>(
         &self,
@@ -346,7 +264,10 @@ impl Receiver {
         if !binary && !self.skip_utf8_validation {
             utf8::check(payload)?;
         }
-        Ok(Event::Message { binary, payload: Payload::Borrowed(payload) })
+        Ok(Event::Message {
+            binary,
+            payload: Payload::Borrowed(payload),
+        })
     }
 
     /// Enters the frame that `head` announces; `input` is at its payload.
@@ -561,28 +482,6 @@ impl fmt::Debug for Receiver {
             .field("retained", &self.retained())
             .field("concluded", &self.is_concluded())
             .finish_non_exhaustive()
-    }
-}
-
-impl ControlBuffer {
-    fn new() -> Box<Self> {
-        Box::new(Self {
-            bytes: [0; MAX_CONTROL_PAYLOAD],
-            len: 0,
-        })
-    }
-
-    /// Appends; the frame's checked length bounds the total.
-    fn push(&mut self, piece: &[u8]) {
-        let free = self.bytes.get_mut(self.len.into()..).unwrap_or_default();
-        for (slot, byte) in free.iter_mut().zip(piece) {
-            *slot = *byte;
-            self.len = self.len.saturating_add(1);
-        }
-    }
-
-    fn to_vec(&self) -> Vec<u8> {
-        self.bytes.iter().take(self.len.into()).copied().collect()
     }
 }
 

@@ -1,0 +1,68 @@
+const { inChild } = require('../support/child.js');
+
+test('10,000 servers are made and destroyed one after the other on one port, which is free at once each time', async () => {
+  const { timerTicks, growth } = await inChild(
+    async ({ uvws, assert, once, freePort, rawClient, census }) => {
+      const { Context, WebSocketServer } = uvws;
+      const port = await freePort();
+      let closes = 0;
+      let serverCloses = 0;
+      let timerTicks = 0;
+      const timer = setInterval(() => timerTicks++, 5);
+
+      async function cycle(index) {
+        const context = new Context();
+        context.on('close', () => closes++);
+        const wss = new WebSocketServer({ port, host: '127.0.0.1', context });
+        wss.on('close', () => serverCloses++);
+        await once(wss, 'listening');
+        // Now and then somebody is connected, so that there is a socket to be dropped.
+        const peer = index % 250 === 0 ? await rawClient(port) : null;
+        await context.destroy();
+        if (peer) await peer.destroy();
+        if (index % 100 === 0) assert.equal(context.stats().handles, 0);
+      }
+
+      const memory = () => {
+        gc();
+        return process.memoryUsage().rss;
+      };
+      for (let i = 0; i < 2000; i++) await cycle(i);
+      const descriptors = Object.keys(census.descriptors()).length;
+      const before = memory();
+      for (let i = 2000; i < 10_000; i++) await cycle(i);
+      const growth = memory() - before;
+      assert.ok(Object.keys(census.descriptors()).length <= descriptors + 1);
+      clearInterval(timer);
+      assert.equal(closes, 10_000, 'each context emits close once');
+      assert.equal(serverCloses, 10_000, 'each server emits close once');
+      return { timerTicks, growth };
+    },
+    { nodeArgs: ['--expose-gc'], timeout: 60_000 },
+  );
+  expect(timerTicks).toBeGreaterThan(10);
+  // 8,000 cycles: a leak of one handle's box in each would be more than a megabyte.
+  expect(growth).toBeLessThan(12 * 1024 * 1024);
+}, 70_000);
+
+test('a port can be bound again in the close event of the server that had it', () =>
+  inChild(async ({ uvws, assert, once, freePort, within }) => {
+    const port = await freePort();
+    const context = new uvws.Context();
+    let wss = new uvws.WebSocketServer({ port, host: '127.0.0.1', context });
+    for (let i = 0; i < 20; i++) {
+      await once(wss, 'listening');
+      const next = new Promise((resolve, reject) => {
+        wss.once('close', () => {
+          const successor = new uvws.WebSocketServer({ port, host: '127.0.0.1', context });
+          successor.on('error', reject);
+          resolve(successor);
+        });
+      });
+      wss.close();
+      wss = await within(next, 1000);
+    }
+    await once(wss, 'listening');
+    assert.equal(wss.address().port, port);
+    await context.destroy();
+  }));

@@ -1,0 +1,106 @@
+const { rawConnect, upgradeRequest } = require('../support/peers.js');
+const { inChild } = require('../support/child.js');
+
+test('a server that has no free descriptor does not crash and does not spin, and accepts again when there is one', async () => {
+  let child;
+  const clients = [];
+  /** Connects some, and asks for an upgrade; the server may drop them. */
+  const connectSome = async (port, count) => {
+    const some = [];
+    for (let i = 0; i < count; i++) {
+      const peer = await rawConnect(port).catch(() => null);
+      if (peer === null) continue;
+      peer.write(upgradeRequest());
+      some.push(peer);
+    }
+    clients.push(...some);
+    return some;
+  };
+  try {
+    const result = await inChild(
+      async ({ uvws, assert, once, delay, until }) => {
+        const fs = require('fs');
+        const ask = async (request) => {
+          process.send(request);
+          const [answer] = await once(process, 'message');
+          return answer;
+        };
+        const context = new uvws.Context();
+        const wss = new uvws.WebSocketServer({ port: 0, host: '127.0.0.1', context });
+        await once(wss, 'listening');
+        const { port } = wss.address();
+        let connections = 0;
+        wss.on('connection', () => connections++);
+        wss.on('error', (error) => assert.fail(`no error of the server, but ${error.code}`));
+        await ask({ port, count: 4 });
+        await until(() => connections === 4, 'connections before');
+
+        // Takes every descriptor that is left.
+        const held = [];
+        for (;;) {
+          try {
+            held.push(fs.openSync('/dev/null'));
+          } catch (error) {
+            assert.equal(error.code, 'EMFILE');
+            break;
+          }
+        }
+        await ask({ port, count: 20 });
+        await delay(200);
+        const before = process.cpuUsage();
+        await delay(1000);
+        const { user, system } = process.cpuUsage(before);
+        assert.equal(context.state, 'running');
+
+        for (const fd of held) fs.closeSync(fd);
+        await ask({ port, count: 10 });
+        await until(() => connections >= 14, 'connections after');
+        await context.destroy();
+        process.disconnect();
+        return { cpu: (user + system) / 1000 };
+      },
+      {
+        wrapper: ['/bin/sh', '-c', 'ulimit -n 64 && exec "$0" "$@"'],
+        timeout: 20_000,
+        onSpawn(spawned) {
+          child = spawned;
+          child.on('message', async ({ port, count }) => {
+            await connectSome(port, count);
+            child.send('done');
+          });
+        },
+      },
+    );
+    // Milliseconds of CPU time in one second in which clients wait and none can be accepted.
+    expect(result.cpu).toBeLessThan(300);
+  } finally {
+    await Promise.all(clients.map((peer) => peer.destroy()));
+  }
+}, 25_000);
+
+test('a client that gets no descriptor fails with EMFILE', () =>
+  inChild(
+    async ({ uvws, assert, rawServer }) => {
+      const fs = require('fs');
+      const server = await rawServer();
+      const context = new uvws.Context();
+      const held = [];
+      try {
+        for (;;) held.push(fs.openSync('/dev/null'));
+      } catch (error) {
+        assert.equal(error.code, 'EMFILE');
+      }
+      const ws = new uvws.WebSocket(server.url, { context });
+      const events = [];
+      ws.on('error', (error) => events.push(error.code));
+      await new Promise((resolve) => ws.on('close', resolve));
+      for (const fd of held) fs.closeSync(fd);
+      assert.deepEqual(events, ['EMFILE']);
+
+      const next = new uvws.WebSocket(server.url, { context });
+      await new Promise((resolve) => next.on('open', resolve));
+      await context.destroy();
+      await server.close();
+    },
+    { wrapper: ['/bin/sh', '-c', 'ulimit -n 64 && exec "$0" "$@"'] },
+  ));

@@ -1,0 +1,80 @@
+const { inChild } = require('../support/child.js');
+
+test(
+  'a context that is destroyed under load leaves another one untouched',
+  () =>
+    inChild(
+      async ({ uvws, assert, once, within, until, delay }) => {
+        const { Context, WebSocketServer, WebSocket } = uvws;
+        const open = async (context, count) => {
+          const wss = new WebSocketServer({ port: 0, host: '127.0.0.1', context });
+          await once(wss, 'listening');
+          wss.on('connection', (ws) => ws.on('message', (data) => ws.send(data)));
+          const clients = [];
+          for (let i = 0; i < count; i++) {
+            const ws = new WebSocket(`ws://127.0.0.1:${wss.address().port}`, { context });
+            const client = { ws, sent: 0, received: 0, faults: [], closes: 0 };
+            ws.on('message', (data) => {
+              if (Number(data) !== client.received++) client.faults.push(String(data));
+              ws.send(String(client.sent++));
+            });
+            ws.on('error', (error) => client.faults.push(error.message));
+            ws.on('close', () => client.closes++);
+            clients.push(client);
+            await once(ws, 'open');
+            for (let j = 0; j < 16; j++) ws.send(String(client.sent++));
+          }
+          return clients;
+        };
+        const survivor = new Context();
+        const survivors = await open(survivor, 8);
+        for (let round = 0; round < 10; round++) {
+          const victim = new Context();
+          const victims = await open(victim, 8);
+          await until(() => victims.every(({ received }) => received > 20), 'traffic');
+          await within(victim.destroy(), 2000, 'destroy()');
+          await delay(1);
+          for (const { closes, faults } of victims) {
+            assert.equal(closes, 1);
+            assert.deepEqual(faults, []);
+          }
+          const counts = victims.map(({ received }) => received);
+          const before = survivors.map(({ received }) => received);
+          await until(
+            () => survivors.every(({ received }, i) => received > before[i] + 20),
+            'traffic of the other context',
+          );
+          assert.deepEqual(
+            victims.map(({ received }) => received),
+            counts,
+            'the destroyed context is silent',
+          );
+        }
+        assert.equal(survivor.state, 'running');
+        for (const { faults, closes } of survivors) {
+          assert.deepEqual(faults, []);
+          assert.equal(closes, 0);
+        }
+        await survivor.destroy();
+      },
+      { timeout: 30_000 },
+    ),
+  35_000,
+);
+
+test('a server and its clients can be in different contexts, which end one by one', () =>
+  inChild(async ({ uvws, assert, once, within }) => {
+    const serverSide = new uvws.Context();
+    const clientSide = new uvws.Context();
+    const wss = new uvws.WebSocketServer({ port: 0, host: '127.0.0.1', context: serverSide });
+    await once(wss, 'listening');
+    const ws = new uvws.WebSocket(`ws://127.0.0.1:${wss.address().port}`, { context: clientSide });
+    await once(ws, 'open');
+    const closed = once(ws, 'close');
+    await serverSide.destroy();
+    const [code] = await within(closed, 2000, 'close of the client');
+    assert.equal(code, 1006);
+    assert.equal(clientSide.state, 'running');
+    assert.equal(clientSide.stats().connections, 0);
+    await clientSide.destroy();
+  }));

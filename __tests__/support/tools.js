@@ -1,0 +1,96 @@
+// What a piece of a test that runs in a process or thread of its own is given.
+
+const assert = require('node:assert/strict');
+const { once } = require('node:events');
+const net = require('node:net');
+const path = require('node:path');
+const { Worker } = require('node:worker_threads');
+
+const census = require('./census.js');
+const frames = require('./frames.js');
+const peers = require('./peers.js');
+
+const ROOT = path.join(__dirname, '..', '..');
+const WORKER_MAIN = path.join(__dirname, 'worker-main.js');
+
+/** Resolves after some milliseconds. */
+function delay(milliseconds) {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+/** Resolves when the loop has turned. */
+function turn() {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Waits until `condition()` holds. */
+async function until(condition, what = String(condition), timeout = 5000) {
+  const limit = performance.now() + timeout;
+  while (!condition()) {
+    if (performance.now() > limit) throw new Error(`waited in vain for: ${what}`);
+    await delay(2);
+  }
+}
+
+/** Fails instead of waiting for ever. */
+function within(promise, milliseconds, what = 'a promise') {
+  let timer;
+  const limit = new Promise((_, reject) => {
+    timer = setTimeout(
+      () => reject(new Error(`${what} took more than ${milliseconds} ms`)),
+      milliseconds,
+    );
+  });
+  return Promise.race([promise, limit]).finally(() => clearTimeout(timer));
+}
+
+/** Starts a thread that runs `body(tools)`; `input` is cloned into it. */
+function startWorker(body, input = null) {
+  return new Worker(WORKER_MAIN, {
+    workerData: { source: String(body), input },
+    execArgv: [],
+  });
+}
+
+/** Random numbers that are the same in every run: a linear congruential generator. */
+function generator(seed = 1) {
+  let state = seed >>> 0;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+/** Records the events of a connection, a server or a context in the order in which they come. */
+function journal(emitter, names) {
+  const entries = [];
+  for (const name of names) emitter.on(name, () => entries.push(name));
+  return entries;
+}
+
+/** Everything that a piece may use; the package itself is loaded when it is first looked at. */
+function create(input) {
+  return {
+    ROOT,
+    assert,
+    census,
+    delay,
+    frames,
+    generator,
+    input,
+    journal,
+    net,
+    once,
+    require,
+    startWorker,
+    turn,
+    until,
+    within,
+    ...peers,
+    get uvws() {
+      return require(ROOT);
+    },
+  };
+}
+
+module.exports = { create, delay, generator, journal, startWorker, turn, until, within };

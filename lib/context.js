@@ -1,0 +1,303 @@
+'use strict';
+
+const EventEmitter = require('node:events');
+const { types } = require('node:util');
+
+const native = require('./addon');
+const table = require('./table');
+const Delivery = require('./deliver');
+const { captureScope } = require('./async-scope');
+const { sendClose } = require('./outgoing');
+const {
+  check,
+  checkClose,
+  checkObject,
+  checkSignal,
+  checkTimeout,
+  received,
+} = require('./validation');
+const { CLOSE_TIMEOUT, OPEN } = require('./constants');
+
+/** By the numbers that the native half gives them. */
+const STATES = ['running', 'draining', 'closing', 'destroying', 'destroyed'];
+const DRAINING = 1;
+const CLOSING = 2;
+
+/** Status code of a server that goes away (RFC 6455 section 7.4.1). */
+const GOING_AWAY = 1001;
+
+const NO_STATS = {
+  handles: 0,
+  closing: 0,
+  connections: 0,
+  listeners: 0,
+  pendingConnects: 0,
+  pendingHandshakes: 0,
+  bytesBuffered: 0,
+  bytesReceived: 0,
+  bytesSent: 0,
+  messagesReceived: 0,
+  messagesSent: 0,
+};
+
+/** The contexts that are not destroyed. */
+const live = new Set();
+let defaultContext = null;
+
+/** Writes what was sent in the last turn: the loop does not turn again. */
+function onExit() {
+  native.flush();
+}
+
+function throwError(error) {
+  throw error;
+}
+
+/**
+ * Everything on this thread's loop that belongs and ends together: servers, clients, connections
+ * and timers, and a handle that wakes the loop from any thread.
+ *
+ * `drain`, `close` and `destroy` may be called any number of times, from anywhere. They return
+ * `closed`, and call nothing of the user's before they have returned.
+ *
+ * Events: 'listening' (server), 'connection' (websocket, request, server), 'waitCancelled',
+ * 'draining', and 'close' as the last.
+ *
+ * @extends EventEmitter
+ */
+class Context extends EventEmitter {
+  #resolve;
+  #isDestroyed = false;
+  #token;
+  /** WebSocketServers of this context that have not emitted 'close'. */
+  #servers = new Set();
+  /** Stop listening to the signals that were given. */
+  #forgetSignals = [];
+
+  /**
+   * @param {object} [options]
+   * @param {*} [options.data] Anything; it becomes `data`
+   * @param {string} [options.name=''] A name for logs
+   * @param {AbortSignal} [options.signal] Destroys the context when it aborts
+   */
+  constructor(options = {}) {
+    checkObject(options, 'options');
+    const name = check('string', options.name, 'options.name', '');
+    checkSignal(options.signal, 'options.signal');
+    super();
+
+    /** The user's. */
+    this.data = options.data;
+    this.name = name;
+    /** Resolves when the context is destroyed. Never rejects. */
+    this.closed = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+    for (const property of ['name', 'closed']) {
+      Object.defineProperty(this, property, { writable: false });
+    }
+    const delivery = new Delivery(this);
+    const internals = {
+      /** Number of the native context. */
+      _id: native.contextCreate((extras) => delivery.deliver(extras), delivery.records),
+      /** Why it ends, if somebody said so. */
+      _cause: undefined,
+      /** Class of the async scopes that events are emitted in. */
+      _scope: captureScope('UVWSCONTEXT'),
+    };
+    for (const property of Object.keys(internals)) {
+      Object.defineProperty(this, property, { value: internals[property], writable: true });
+    }
+
+    if (live.size === 0) process.on('exit', onExit);
+    live.add(this);
+    if (options.signal !== undefined) this.#heed(options.signal);
+  }
+
+  /** The context that servers and clients join without the `context` option. */
+  static get default() {
+    if (defaultContext === null || defaultContext.state === 'destroyed') {
+      defaultContext = new Context({ name: 'default' });
+    }
+    return defaultContext;
+  }
+
+  /** 'running', 'draining', 'closing', 'destroying' or 'destroyed'. */
+  get state() {
+    if (this.#isDestroyed) return 'destroyed';
+    // The native half is done a moment before the last events have been emitted.
+    const state = STATES[native.contextState(this._id)];
+    return state === 'destroyed' ? 'destroying' : state;
+  }
+
+  /**
+   * Makes the loop turn and emits 'waitCancelled'. Stops nothing. Calls before the loop turns are
+   * one event.
+   *
+   * @returns {boolean} False once the context is being destroyed
+   */
+  cancelService() {
+    return !this.#isDestroyed && native.contextWake(this._id);
+  }
+
+  /** As cancelService(). */
+  wake() {
+    return this.cancelService();
+  }
+
+  /** With this, wake() of any thread wakes this context, or returns false for ever. */
+  get wakeToken() {
+    this.#token ??= native.contextWakeToken(this._id);
+    return this.#token;
+  }
+
+  /**
+   * Stops listening, and ends the context when its last connection has ended by itself.
+   *
+   * @returns {Promise<void>} `closed`
+   */
+  drain() {
+    if (this.#isDestroyed) return this.closed;
+    native.contextDrain(this._id);
+    this.#retireServers();
+    return this.closed;
+  }
+
+  /**
+   * Ends the context with closing handshakes. The Close frame of each connection goes out behind
+   * what was sent before; a client that is still connecting fails with ERR_UVWS_CONTEXT_CLOSED, and
+   * an upgrade that is half done is answered with 503. Called again, only `signal` has a meaning.
+   *
+   * @param {object} [options]
+   * @param {number} [options.code=1001] Status code of the Close frames, as in WebSocket.close()
+   * @param {string | Uint8Array} [options.reason=''] Reason of the Close frames
+   * @param {number} [options.timeout=30000] Milliseconds after which the rest is terminated, or
+   *   Infinity. The `closeTimeout` of each connection holds as well
+   * @param {AbortSignal} [options.signal] Terminates the rest when it aborts
+   * @returns {Promise<void>} `closed`
+   * @throws {TypeError | RangeError} If an option is not that; nothing has happened then
+   */
+  close(options = {}) {
+    checkObject(options, 'options');
+    const { code = GOING_AWAY, reason = '', signal } = options;
+    checkClose(code, reason);
+    const timeout = checkTimeout(options.timeout, 'options.timeout', CLOSE_TIMEOUT);
+    checkSignal(signal, 'options.signal');
+
+    if (this.#isDestroyed) return this.closed;
+    if (native.contextState(this._id) < CLOSING) {
+      native.contextClose(this._id, timeout);
+      this.#retireServers();
+      for (const id of native.contextConnections(this._id)) {
+        const websocket = table[id];
+        if (websocket !== undefined && websocket._readyState === OPEN) {
+          sendClose(websocket, code, reason);
+        }
+      }
+    }
+    if (signal !== undefined) this.#heed(signal);
+    return this.closed;
+  }
+
+  /**
+   * Ends the context at once: nothing more is read, no Close frame is sent. Takes effect when the
+   * running delivery is over if it is called from within a handler; no message follows.
+   *
+   * @param {Error} [error] The `cause` of the errors of clients that were still connecting
+   * @returns {Promise<void>} `closed`
+   */
+  destroy(error) {
+    if (error !== undefined && !types.isNativeError(error) && !(error instanceof Error)) {
+      throw new TypeError(`"error" must be an Error, ${received(error)}`);
+    }
+    this.#destroy(error);
+    return this.closed;
+  }
+
+  /** Lets the servers and connections of this context keep the process alive, as they do at first. */
+  ref() {
+    if (!this.#isDestroyed) native.contextRef(this._id);
+    return this;
+  }
+
+  /** Lets nothing of this context keep the process alive. */
+  unref() {
+    if (!this.#isDestroyed) native.contextUnref(this._id);
+    return this;
+  }
+
+  /** Whether the servers and connections of this context keep the process alive. */
+  hasRef() {
+    return !this.#isDestroyed && native.contextHasRef(this._id);
+  }
+
+  /** Returns how much there is of everything, and how much there has been. */
+  stats() {
+    return this.#isDestroyed ? { ...NO_STATS } : native.contextStats(this._id);
+  }
+
+  /** As close(), for `await using`. */
+  [Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose')]() {
+    return this.close();
+  }
+
+  #destroy(cause) {
+    if (this.#isDestroyed) return;
+    this._cause ??= cause;
+    native.contextDestroy(this._id);
+  }
+
+  /** Destroys the context when `signal` aborts. */
+  #heed(signal) {
+    if (signal.aborted) {
+      this.#destroy(signal.reason);
+      return;
+    }
+    const onAbort = () => this.#destroy(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    this.#forgetSignals.push(() => signal.removeEventListener('abort', onAbort));
+  }
+
+  #retireServers() {
+    for (const server of this.#servers) server._retire();
+  }
+
+  /** Takes a server in; for lib/websocket-server.js. */
+  static join(context, server) {
+    context.#servers.add(server);
+  }
+
+  /** Lets a server go; for lib/websocket-server.js. */
+  static leave(context, server) {
+    context.#servers.delete(server);
+  }
+
+  /** The native half has entered a state; for lib/deliver.js. */
+  _entered(state) {
+    if (state === DRAINING) this.emit('draining');
+  }
+
+  /** The last handle is closed: the end; for lib/deliver.js. */
+  _conclude() {
+    live.delete(this);
+    if (live.size === 0) process.removeListener('exit', onExit);
+    for (const forget of this.#forgetSignals) forget();
+    for (const server of this.#servers) {
+      try {
+        server._conclude();
+      } catch (error) {
+        // Thrown by a listener; the other servers and this context still end.
+        process.nextTick(throwError, error);
+      }
+    }
+    this.#servers.clear();
+    this.#isDestroyed = true;
+    try {
+      this.emit('close');
+    } finally {
+      this.#resolve();
+    }
+  }
+}
+
+module.exports = Context;

@@ -1,0 +1,271 @@
+'use strict';
+
+const EventEmitter = require('node:events');
+
+const table = require('./table');
+const UpgradeMessage = require('./upgrade-message');
+const { onError, onGone, onOpened, onPeerClose, onSent } = require('./incoming');
+const {
+  BINARY_TYPES,
+  BINARY_TYPE_BITS,
+  DESTROYED,
+  DRAIN,
+  EMPTY_BUFFER,
+  ERROR,
+  GONE,
+  LISTENING,
+  MESSAGE,
+  MESSAGE_OWN,
+  OPENED,
+  PEER_CLOSE,
+  PING,
+  PONG,
+  SENT,
+  SERVER_CLOSED,
+  SERVER_ERROR,
+  SLAB,
+  STATE,
+  TERMINATED,
+  UPGRADE,
+  WAIT_CANCELLED,
+} = require('./constants');
+
+/** The class that all Buffers are of: constructed directly, one costs a third of Buffer.from(). */
+const FastBuffer = Buffer[Symbol.species];
+const { emit } = EventEmitter.prototype;
+
+/** Records of one batch. A batch that is larger comes in several calls. */
+const CAPACITY = 1024;
+/** Elements of a record: kind and flags, number, and two operands. */
+const RECORD = 4;
+/** Elements in front of the first record. */
+const HEADER = 4;
+
+// Elements of the header.
+const CURSOR = 0;
+const COUNT = 1;
+const MUTED = 2;
+
+/** Which kinds are of no interest once the context is being destroyed. */
+const IS_MUTABLE = new Array(DESTROYED + 1).fill(false);
+for (const kind of [MESSAGE, MESSAGE_OWN, PING, PONG, OPENED, UPGRADE, DRAIN]) {
+  IS_MUTABLE[kind] = true;
+}
+
+/**
+ * Turns what the native half reports about one context into events.
+ *
+ * The native half writes records into `records` and calls `deliver` once per loop turn. The cursor
+ * there moves past a record before its event is emitted: when a handler throws, the native half
+ * reports the exception and calls again, and delivery goes on behind it. A handler may close or
+ * destroy anything, so nothing is remembered from one record to the next but the cursor.
+ */
+class Delivery {
+  /** @param {import('./context')} context Whose records these are */
+  constructor(context) {
+    /** `[cursor, count, muted, 0]`, then the records; shared with the native half. */
+    this.records = new Uint32Array(HEADER + RECORD * CAPACITY);
+    this.context = context;
+    /** The memory block that operands refer to. */
+    this.slab = new ArrayBuffer(0);
+    /** Memory blocks that came with this batch, and which of them is next. */
+    this.extras = undefined;
+    this.nextExtra = 0;
+  }
+
+  /**
+   * Takes a batch, or goes on with it.
+   *
+   * @param {ArrayBuffer[]} [extras] Memory blocks of a new batch
+   */
+  deliver(extras) {
+    if (extras !== undefined) {
+      this.extras = extras;
+      this.nextExtra = 0;
+    }
+    const { records } = this;
+    while (records[CURSOR] < records[COUNT]) {
+      const at = HEADER + RECORD * records[CURSOR];
+      const kind = records[at] & 0xff;
+      if (kind === SLAB) {
+        records[CURSOR]++;
+        this.slab = this.extras[this.nextExtra++];
+      } else if (kind <= SENT) {
+        this.deliverToConnection(records[at + 1], kind);
+      } else {
+        this.deliverToOwner(at, kind);
+      }
+    }
+    if (this.extras !== undefined && this.nextExtra >= this.extras.length) {
+      this.extras = undefined;
+    }
+  }
+
+  /** Delivers the records of one connection that follow each other, in its async context. */
+  deliverToConnection(id, kind) {
+    const target = table[id];
+    if (kind === UPGRADE) {
+      this.deliverUpgrade(id);
+    } else if (target === undefined || target._scope === undefined) {
+      this.skip(id, kind, target);
+    } else {
+      new target._scope().runInAsyncScope(this.deliverRun, this, target, id);
+    }
+  }
+
+  /** Delivers records from the cursor on, as long as they are those of `websocket`. */
+  deliverRun(websocket, id) {
+    const { records } = this;
+    let cursor = records[CURSOR];
+    do {
+      const at = HEADER + RECORD * cursor;
+      if (records[at + 1] !== id) return;
+      const kind = records[at] & 0xff;
+      if (kind === SLAB || kind === UPGRADE || kind > SENT) return;
+      records[CURSOR] = cursor + 1;
+      const flags = records[at] >>> 8;
+      const a = records[at + 2];
+      const b = records[at + 3];
+
+      if (kind === MESSAGE) {
+        if (records[MUTED] === 0) deliverMessage(websocket, this.slab, a, b, flags !== 0);
+      } else if (kind === MESSAGE_OWN) {
+        const own = this.extras[this.nextExtra++];
+        if (records[MUTED] === 0) deliverMessage(websocket, own, 0, b, flags !== 0);
+      } else if (records[MUTED] === 0 || !IS_MUTABLE[kind]) {
+        this.deliverRare(websocket, kind, flags, a, b);
+        if (kind === GONE) return;
+      }
+      cursor = records[CURSOR];
+    } while (cursor < records[COUNT]);
+  }
+
+  /** Delivers a record that is no message. */
+  deliverRare(websocket, kind, flags, a, b) {
+    switch (kind) {
+      case PING:
+        if (mayEmit(websocket, 'ping')) websocket.emit('ping', this.view(a, b));
+        break;
+      case PONG:
+        if (mayEmit(websocket, 'pong')) websocket.emit('pong', this.view(a, b));
+        break;
+      case PEER_CLOSE:
+        onPeerClose(websocket, flags, this.view(a, b));
+        break;
+      case OPENED:
+        onOpened(websocket, this.text(a, b), (flags & 1) !== 0);
+        break;
+      case ERROR:
+        onError(websocket, flags, this.context._cause);
+        break;
+      case GONE:
+        onGone(websocket, this.context._cause);
+        break;
+      case DRAIN:
+        websocket.emit('drain');
+        break;
+      case SENT:
+        onSent(websocket, a);
+        break;
+      default:
+    }
+  }
+
+  /** Delivers a request that a server has to decide on. */
+  deliverUpgrade(id) {
+    const { records } = this;
+    const at = HEADER + RECORD * records[CURSOR]++;
+    if (records[MUTED] !== 0) return;
+    const server = table[records[at] >>> 10];
+    if (server === undefined) return;
+    const request = new UpgradeMessage(this.text(records[at + 2], records[at + 3]), id);
+    const hasProtocols = (records[at] & 0x100) !== 0;
+    table[id] = request;
+    new server._scope().runInAsyncScope(server._decide, server, request, id, hasProtocols);
+  }
+
+  /** Passes a record of a connection that JavaScript has no WebSocket for. */
+  skip(id, kind, request) {
+    this.records[CURSOR]++;
+    if (kind === MESSAGE_OWN) this.nextExtra++;
+    if (kind === GONE && request !== undefined) {
+      table[id] = undefined;
+      UpgradeMessage.conclude(request);
+    }
+  }
+
+  /** Delivers a record of a server or of the context itself. */
+  deliverToOwner(at, kind) {
+    const { context, records } = this;
+    const id = records[at + 1];
+    const a = records[at + 2];
+    records[CURSOR]++;
+    if (kind === LISTENING || kind === SERVER_ERROR || kind === SERVER_CLOSED) {
+      const server = table[id];
+      if (server !== undefined) {
+        new server._scope().runInAsyncScope(server._report, server, kind);
+      }
+      return;
+    }
+    new context._scope().runInAsyncScope(reportToContext, undefined, context, kind, a);
+  }
+
+  /** Returns the bytes at a place of the current slab, without a copy. */
+  view(offset, length) {
+    return length === 0 ? EMPTY_BUFFER : new FastBuffer(this.slab, offset, length);
+  }
+
+  /** Returns the text of a head in the current slab. */
+  text(offset, length) {
+    return this.view(offset, length).latin1Slice(0, length);
+  }
+}
+
+/** Tells whether somebody may see an event: there are listeners, or `emit` is not the usual one. */
+function mayEmit(websocket, name) {
+  return websocket._events[name] !== undefined || websocket.emit !== emit;
+}
+
+/** Emits a message: `length` bytes at `offset` of `block`. */
+function deliverMessage(websocket, block, offset, length, isBinary) {
+  if (websocket._events.message === undefined && websocket.emit === emit) return;
+  if ((websocket._flags & TERMINATED) !== 0) return;
+  const buffer = length === 0 ? EMPTY_BUFFER : new FastBuffer(block, offset, length);
+  if (isBinary && (websocket._flags & BINARY_TYPE_BITS) !== 0) {
+    websocket.emit('message', convert(buffer, websocket._flags & BINARY_TYPE_BITS), true);
+  } else {
+    websocket.emit('message', buffer, isBinary);
+  }
+}
+
+/** Converts a binary message to what `binaryType` asks for. */
+function convert(buffer, type) {
+  switch (BINARY_TYPES[type]) {
+    case 'arraybuffer': {
+      const { buffer: block, byteOffset, byteLength } = buffer;
+      const isWhole = byteLength > 0 && byteLength === block.byteLength;
+      return isWhole ? block : block.slice(byteOffset, byteOffset + byteLength);
+    }
+    case 'fragments':
+      return [buffer];
+    default:
+      return new Blob([buffer]);
+  }
+}
+
+function reportToContext(context, kind, a) {
+  switch (kind) {
+    case WAIT_CANCELLED:
+      context.emit('waitCancelled');
+      break;
+    case STATE:
+      context._entered(a);
+      break;
+    case DESTROYED:
+      context._conclude();
+      break;
+    default:
+  }
+}
+
+module.exports = Delivery;

@@ -1,0 +1,43 @@
+'use strict';
+
+const { EMPTY_BUFFER } = require('./constants');
+
+/**
+ * What only some WebSockets have, apart from them: an idle server connection has none of it.
+ *
+ * All fields are made at once, so that the shape is always the same.
+ */
+class Details {
+  constructor() {
+    /** @type {string | undefined} The URL of a client. */
+    this.url = undefined;
+    /** @type {number} What 'close' will report. */
+    this.closeCode = 1006;
+    /** @type {Buffer} What 'close' will report. */
+    this.closeReason = EMPTY_BUFFER;
+    /** @type {Error | null} Emitted in front of 'close'. */
+    this.error = null;
+    /** @type {number} Bytes that wait for a Blob, or came too late to be sent. */
+    this.bufferedBytes = 0;
+    /** @type {Function[]} Callbacks of sends that are not yet written out, in order. */
+    this.callbacks = [];
+    /** @type {import('./send-queue') | null} What waits for a Blob to be read. */
+    this.queue = null;
+    /** @type {import('./socket') | null} The facade of the socket, once asked for. */
+    this.socket = null;
+    /** @type {(() => void) | null} Stops listening to the `signal` option of a client. */
+    this.forgetSignal = null;
+  }
+}
+
+/** Returns the details of a WebSocket, making them the first time. */
+function detailsOf(websocket) {
+  let details = websocket._details;
+  if (details === null) {
+    details = new Details();
+    websocket._details = details;
+  }
+  return details;
+}
+
+module.exports = { Details, detailsOf };

@@ -1,0 +1,188 @@
+'use strict';
+
+// What happens to a WebSocket, apart from messages: each function takes one record of the native
+// half and emits the events that it stands for.
+
+const native = require('./addon');
+const Socket = require('./socket');
+const table = require('./table');
+const UpgradeMessage = require('./upgrade-message');
+const { detailsOf } = require('./details');
+const { contextClosed, failureOf } = require('./failure');
+const { sendClose } = require('./outgoing');
+const {
+  CLOSE_RECEIVED,
+  CLOSE_SENT,
+  CLOSED,
+  CLOSING,
+  CONNECTING,
+  EMPTY_BUFFER,
+  ERROR_EMITTED,
+  NONE,
+  OPEN,
+} = require('./constants');
+
+/** What a Close frame without a code is reported as (RFC 6455 section 7.1.5). */
+const NO_STATUS_RECEIVED = 1005;
+
+function throwError(error) {
+  throw error;
+}
+
+/** Makes `websocket` stand for the connection `id` of `server`, open from now on. */
+function onAccepted(websocket, server, id, protocol) {
+  table[id] = websocket;
+  websocket._id = id;
+  websocket._sendId = id;
+  websocket._server = server;
+  websocket._scope = server._scope;
+  websocket._protocol = protocol;
+  websocket._readyState = OPEN;
+  websocket.emit('open');
+}
+
+/** The opening handshake of a client is done. */
+function onOpened(websocket, head, hasProtocol) {
+  if (websocket._readyState !== CONNECTING) return;
+  const response = new UpgradeMessage(head, websocket._id);
+  if (hasProtocol) {
+    websocket._protocol = UpgradeMessage.header(response, 'sec-websocket-protocol') ?? '';
+  }
+  websocket.emit('upgrade', response);
+  // A listener may have closed it.
+  if (websocket._readyState !== CONNECTING) return;
+  UpgradeMessage.attach(response, websocket);
+  websocket._sendId = websocket._id;
+  websocket._readyState = OPEN;
+  forgetSignal(websocket);
+  websocket.emit('open');
+}
+
+/** The peer has sent a Close frame; answers with the same code and reason. */
+function onPeerClose(websocket, code, view) {
+  const details = detailsOf(websocket);
+  // A copy of its own: the view would keep a whole block of memory.
+  const reason = view.length === 0 ? EMPTY_BUFFER : Buffer.from(Uint8Array.from(view).buffer);
+  details.closeCode = code;
+  details.closeReason = reason;
+  websocket._flags |= CLOSE_RECEIVED;
+  if (websocket._readyState !== OPEN) return;
+  if (code === NO_STATUS_RECEIVED) sendClose(websocket, 0, undefined);
+  else sendClose(websocket, code, reason);
+}
+
+/**
+ * The connection failed: the peer broke the protocol, which `closeCode` names, or the opening
+ * handshake did not succeed.
+ */
+function onError(websocket, closeCode, cause) {
+  const error = failureOf(websocket._id, cause);
+  const details = detailsOf(websocket);
+  if (websocket._readyState === CONNECTING) {
+    // 'close' follows with the GONE record.
+    websocket._readyState = CLOSING;
+  } else if (closeCode !== 0 && websocket._readyState < CLOSED) {
+    websocket._readyState = CLOSING;
+    websocket._sendId = NONE;
+    if ((websocket._flags & CLOSE_SENT) === 0) websocket._flags |= CLOSE_SENT;
+    details.queue?.abandon(error);
+    native.closeFrame(websocket._id, closeCode, undefined);
+  }
+  details.error ??= error;
+  emitError(websocket);
+}
+
+/** Emits the error that is waiting, at most once. */
+function emitError(websocket) {
+  const error = websocket._details === null ? null : websocket._details.error;
+  if (error === null || (websocket._flags & ERROR_EMITTED) !== 0) return;
+  websocket._flags |= ERROR_EMITTED;
+  websocket.emit('error', error);
+}
+
+/** Some sends are written out. */
+function onSent(websocket, count) {
+  const { callbacks } = websocket._details;
+  for (const callback of callbacks.splice(0, count)) {
+    try {
+      callback();
+    } catch (error) {
+      // The callbacks behind it are not to be lost.
+      process.nextTick(throwError, error);
+    }
+  }
+}
+
+/** The connection is gone. */
+function onGone(websocket, cause) {
+  table[websocket._id] = undefined;
+  if (websocket._readyState === CONNECTING) {
+    detailsOf(websocket).error ??= contextClosed(
+      'The context was closed before the connection was established',
+      cause,
+    );
+  }
+  conclude(websocket);
+}
+
+/** Ends a client that never had a native connection. */
+function onNeverConnected(websocket, error) {
+  detailsOf(websocket).error ??= error;
+  conclude(websocket);
+}
+
+/** Emits the error that is left, and 'close'. */
+function conclude(websocket) {
+  websocket._readyState = CLOSING;
+  websocket._sendId = NONE;
+  websocket._id = NONE;
+  forgetSignal(websocket);
+  try {
+    emitError(websocket);
+  } finally {
+    emitClose(websocket);
+  }
+}
+
+/** Emits 'close', and settles everything that was waiting for the connection. */
+function emitClose(websocket) {
+  const details = websocket._details;
+  let code = 1006;
+  let reason = EMPTY_BUFFER;
+  websocket._readyState = CLOSED;
+  if (details !== null) {
+    code = details.closeCode;
+    reason = details.closeReason;
+    if (details.queue !== null) {
+      details.queue.abandon(new Error('The socket was closed while the blob was being read'));
+    }
+    for (const callback of details.callbacks.splice(0)) {
+      process.nextTick(callback, notSent());
+    }
+    if (details.socket !== null) Socket.conclude(details.socket);
+  }
+  if (websocket._server !== null) websocket._server._forget(websocket);
+  websocket.emit('close', code, reason);
+}
+
+function notSent() {
+  const error = new Error('The connection was closed before the data was sent');
+  return Object.assign(error, { code: 'ERR_STREAM_DESTROYED' });
+}
+
+function forgetSignal(websocket) {
+  if (websocket._details !== null && websocket._details.forgetSignal !== null) {
+    websocket._details.forgetSignal();
+    websocket._details.forgetSignal = null;
+  }
+}
+
+module.exports = {
+  onAccepted,
+  onError,
+  onGone,
+  onNeverConnected,
+  onOpened,
+  onPeerClose,
+  onSent,
+};

@@ -1,0 +1,225 @@
+'use strict';
+
+// What a WebSocket sends, apart from the fast path in its `send`: sends with options or callbacks,
+// control frames, the Close frame, and the abrupt end.
+
+const native = require('./addon');
+const SendQueue = require('./send-queue');
+const { detailsOf } = require('./details');
+const { checkClose, isBlob } = require('./validation');
+const {
+  CLOSE_SENT,
+  CLOSED,
+  CLOSING,
+  CONNECTING,
+  EMPTY_BUFFER,
+  FIN,
+  FRAGMENTING,
+  NONE,
+  NOTIFY,
+  OPCODE_BINARY,
+  OPCODE_CONTINUATION,
+  OPCODE_TEXT,
+  OPEN,
+  READY_STATE_NAMES,
+  TERMINATED,
+} = require('./constants');
+
+/** Largest payload of a control frame (RFC 6455 section 5.5). */
+const MAX_CONTROL_PAYLOAD = 125;
+
+function notOpen(websocket) {
+  // The native half may know that the connection has ended before its record is delivered.
+  const state = websocket._readyState === OPEN ? CLOSING : websocket._readyState;
+  return new Error(`WebSocket is not open: readyState ${state} (${READY_STATE_NAMES[state]})`);
+}
+
+/** Returns what the native half takes as a payload; throws what Buffer.from() throws. */
+function toPayload(data) {
+  if (typeof data === 'string') return data;
+  if (!data) return EMPTY_BUFFER;
+  if (ArrayBuffer.isView(data) || data instanceof ArrayBuffer) return data;
+  return Buffer.from(data);
+}
+
+function byteLength(payload) {
+  return typeof payload === 'string' ? Buffer.byteLength(payload) : payload.byteLength;
+}
+
+/** Counts data that comes too late, and tells its callback on the next tick. */
+function refuse(websocket, data, callback) {
+  if (data) {
+    detailsOf(websocket).bufferedBytes += isBlob(data) ? data.size : byteLength(toPayload(data));
+  }
+  if (typeof callback === 'function') process.nextTick(callback, notOpen(websocket));
+}
+
+/** Hands a frame to the native half by `transmit(id, payload, flags)`. */
+function dispatch(websocket, transmit, payload, flags, callback) {
+  if (typeof callback !== 'function') {
+    if (transmit(websocket._id, payload, flags) < 0) refuse(websocket, payload, undefined);
+    return;
+  }
+  if (transmit(websocket._id, payload, flags | NOTIFY) < 0) refuse(websocket, payload, callback);
+  else detailsOf(websocket).callbacks.push(callback);
+}
+
+/** Dispatches a frame behind whatever waits for a Blob. */
+function dispatchInOrder(websocket, transmit, payload, flags, callback) {
+  const queue = websocket._details === null ? null : websocket._details.queue;
+  if (queue === null) {
+    dispatch(websocket, transmit, payload, flags, callback);
+    return;
+  }
+  queue.add({
+    blob: null,
+    size: byteLength(payload),
+    perform: () => dispatch(websocket, transmit, payload, flags, callback),
+    callback,
+  });
+}
+
+/** Dispatches the bytes of a Blob once they are read; everything else waits behind it. */
+function dispatchBlob(websocket, transmit, blob, flags, callback) {
+  const details = detailsOf(websocket);
+  details.queue ??= new SendQueue(websocket, restoreFastPath, failSending);
+  websocket._sendId = NONE;
+  details.queue.add({
+    blob,
+    size: blob.size,
+    perform: (bytes) => dispatch(websocket, transmit, bytes, flags, callback),
+    callback,
+  });
+}
+
+/** Lets `send` take its fast path again, if nothing stands in its way. */
+function restoreFastPath(websocket) {
+  const isFree =
+    websocket._readyState === OPEN &&
+    (websocket._flags & FRAGMENTING) === 0 &&
+    (websocket._details === null || websocket._details.queue === null);
+  websocket._sendId = isFree ? websocket._id : NONE;
+}
+
+/** Ends a connection whose next message cannot be had. */
+function failSending(websocket, error) {
+  websocket._details.error ??= error;
+  terminate(websocket);
+}
+
+/** Sends a message or a fragment; see WebSocket.send(). */
+function send(websocket, data, options, callback) {
+  if (websocket._readyState === CONNECTING) throw notOpen(websocket);
+  if (typeof options === 'function') {
+    callback = options;
+    options = undefined;
+  }
+  if (typeof data === 'number') data = data.toString();
+  if (websocket._readyState !== OPEN) {
+    refuse(websocket, data, callback);
+    return;
+  }
+
+  let binary = typeof data !== 'string';
+  let fin = true;
+  if (options != null) {
+    // As in ws, a property that is there counts, even if it is undefined.
+    if ('binary' in options) binary = Boolean(options.binary);
+    if ('fin' in options) fin = Boolean(options.fin);
+  }
+  const blob = isBlob(data);
+  const payload = blob ? data : toPayload(data);
+
+  const continues = (websocket._flags & FRAGMENTING) !== 0;
+  const opcode = continues ? OPCODE_CONTINUATION : binary ? OPCODE_BINARY : OPCODE_TEXT;
+  const flags = fin ? opcode | FIN : opcode;
+  if (continues === fin) {
+    if (fin) websocket._flags &= ~FRAGMENTING;
+    else websocket._flags |= FRAGMENTING;
+    restoreFastPath(websocket);
+  }
+
+  if (blob) dispatchBlob(websocket, native.send, payload, flags, callback);
+  else dispatchInOrder(websocket, native.send, payload, flags, callback);
+}
+
+/** Sends a PING or a PONG frame by `transmit`; see WebSocket.ping(). */
+function sendControl(websocket, transmit, data, mask, callback) {
+  if (websocket._readyState === CONNECTING) throw notOpen(websocket);
+  if (typeof data === 'function') {
+    callback = data;
+    data = undefined;
+  } else if (typeof mask === 'function') {
+    callback = mask;
+  }
+  if (typeof data === 'number') data = data.toString();
+  if (websocket._readyState !== OPEN) {
+    refuse(websocket, data, callback);
+    return;
+  }
+
+  const blob = isBlob(data);
+  const payload = blob ? data : toPayload(data);
+  if ((blob ? data.size : byteLength(payload)) > MAX_CONTROL_PAYLOAD) {
+    throw new RangeError('The data size must not be greater than 125 bytes');
+  }
+  if (blob) dispatchBlob(websocket, transmit, payload, 0, callback);
+  else dispatchInOrder(websocket, transmit, payload, 0, callback);
+}
+
+/** Queues the Close frame of an open WebSocket. `code` 0 is an empty one. */
+function sendClose(websocket, code, reason) {
+  websocket._readyState = CLOSING;
+  websocket._sendId = NONE;
+  websocket._flags |= CLOSE_SENT;
+  const queue = websocket._details === null ? null : websocket._details.queue;
+  if (queue === null) {
+    native.closeFrame(websocket._id, code, reason);
+    return;
+  }
+  queue.add({
+    blob: null,
+    size: 0,
+    perform: () => native.closeFrame(websocket._id, code, reason),
+    callback: undefined,
+  });
+}
+
+/** Starts the closing handshake; see WebSocket.close(). */
+function close(websocket, code, reason) {
+  if (websocket._readyState === CONNECTING) {
+    abort(websocket);
+  } else if (websocket._readyState === OPEN) {
+    if (code === undefined) {
+      sendClose(websocket, 0, undefined);
+    } else {
+      checkClose(code, reason);
+      sendClose(websocket, code, reason);
+    }
+  }
+}
+
+/** Drops the connection; see WebSocket.terminate(). */
+function terminate(websocket) {
+  if (websocket._readyState === CLOSED) return;
+  if (websocket._readyState === CONNECTING) {
+    abort(websocket);
+    return;
+  }
+  websocket._readyState = CLOSING;
+  websocket._sendId = NONE;
+  websocket._flags |= TERMINATED;
+  native.terminate(websocket._id);
+}
+
+/** Gives up an opening handshake. */
+function abort(websocket, error) {
+  const details = detailsOf(websocket);
+  details.error = error ?? new Error('WebSocket was closed before the connection was established');
+  websocket._readyState = CLOSING;
+  websocket._flags |= TERMINATED;
+  // Without a native connection somebody else ends it: see connect().
+  if (websocket._id !== NONE) native.terminate(websocket._id);
+}
+
+module.exports = { abort, close, restoreFastPath, send, sendClose, sendControl, terminate };

@@ -1,0 +1,194 @@
+'use strict';
+
+const EventEmitter = require('node:events');
+
+const native = require('./addon');
+const table = require('./table');
+const { NONE } = require('./constants');
+
+/** What is known of a socket that there is none of. */
+const UNKNOWN = {
+  remoteAddress: undefined,
+  remoteFamily: undefined,
+  remotePort: undefined,
+  localAddress: undefined,
+  localFamily: undefined,
+  localPort: undefined,
+  bytesRead: 0,
+  bytesWritten: 0,
+};
+
+/**
+ * Shows a native connection as a `net.Socket`, as far as others look at the socket below a
+ * WebSocket: addresses, counters, options, and its end. Bytes cannot be read or written through it.
+ *
+ * Made when it is asked for. Addresses stay known after the end if they were asked for before.
+ *
+ * @extends EventEmitter
+ */
+class Socket extends EventEmitter {
+  /** Number of the connection, or NONE after its end. */
+  #id;
+  #known = UNKNOWN;
+  #destroyed = false;
+
+  /** @param {number} id Number of the connection, or NONE if it has ended already */
+  constructor(id) {
+    super();
+    this.#id = id;
+    this.#destroyed = id === NONE;
+  }
+
+  #info() {
+    if (this.#id !== NONE) this.#known = native.connectionInfo(this.#id) ?? this.#known;
+    return this.#known;
+  }
+
+  /** Addresses do not change: they are asked for once. */
+  #addresses() {
+    return this.#known.remoteAddress === undefined ? this.#info() : this.#known;
+  }
+
+  get remoteAddress() {
+    return this.#addresses().remoteAddress ?? undefined;
+  }
+
+  get remoteFamily() {
+    return this.#addresses().remoteFamily ?? undefined;
+  }
+
+  get remotePort() {
+    return this.#addresses().remotePort ?? undefined;
+  }
+
+  get localAddress() {
+    return this.#addresses().localAddress ?? undefined;
+  }
+
+  get localFamily() {
+    return this.#addresses().localFamily ?? undefined;
+  }
+
+  get localPort() {
+    return this.#addresses().localPort ?? undefined;
+  }
+
+  /** Octets received so far, the opening handshake included. */
+  get bytesRead() {
+    return this.#info().bytesRead;
+  }
+
+  /** Octets that the system has taken so far, the opening handshake included. */
+  get bytesWritten() {
+    return this.#info().bytesWritten;
+  }
+
+  /** Octets that the system has not taken yet. */
+  get writableLength() {
+    return this.#id === NONE ? 0 : Math.max(0, native.bufferedAmount(this.#id));
+  }
+
+  get connecting() {
+    return false;
+  }
+
+  get pending() {
+    return false;
+  }
+
+  get destroyed() {
+    return this.#destroyed;
+  }
+
+  get readable() {
+    return !this.#destroyed;
+  }
+
+  get writable() {
+    return !this.#destroyed;
+  }
+
+  get readyState() {
+    return this.#destroyed ? 'closed' : 'open';
+  }
+
+  /** Whether the connection is one of TLS. */
+  get encrypted() {
+    return false;
+  }
+
+  /** @returns {{ address: string, family: string, port: number } | {}} Our end's address */
+  address() {
+    const { localAddress, localFamily, localPort } = this.#addresses();
+    if (localAddress === undefined) return {};
+    return { address: localAddress, family: localFamily, port: localPort };
+  }
+
+  /** Turns Nagle's algorithm off, as it is at first, or on. */
+  setNoDelay(enable = true) {
+    if (this.#id !== NONE) native.connectionSetNoDelay(this.#id, Boolean(enable));
+    return this;
+  }
+
+  /** Turns keep-alive probes on, the first after `initialDelay` milliseconds, or off. */
+  setKeepAlive(enable = false, initialDelay = 0) {
+    if (this.#id !== NONE) {
+      native.connectionSetKeepAlive(this.#id, Boolean(enable), Math.ceil(initialDelay / 1000));
+    }
+    return this;
+  }
+
+  /** There is no idle timeout. */
+  setTimeout() {
+    return this;
+  }
+
+  ref() {
+    if (this.#id !== NONE) native.connectionSetRef(this.#id, true);
+    return this;
+  }
+
+  unref() {
+    if (this.#id !== NONE) native.connectionSetRef(this.#id, false);
+    return this;
+  }
+
+  pause() {
+    if (this.#id !== NONE) native.pause(this.#id);
+    return this;
+  }
+
+  resume() {
+    if (this.#id !== NONE) native.resume(this.#id);
+    return this;
+  }
+
+  cork() {}
+
+  uncork() {}
+
+  /** Drops the connection without a closing handshake; 'close' follows. */
+  destroy() {
+    if (!this.#destroyed) {
+      this.#destroyed = true;
+      const owner = table[this.#id];
+      if (typeof owner?.terminate === 'function') owner.terminate();
+      else native.terminate(this.#id);
+    }
+    return this;
+  }
+
+  destroySoon() {
+    this.destroy();
+  }
+
+  /** Ends `socket`; called by lib/incoming.js when the connection is gone. */
+  static conclude(socket) {
+    socket.#info();
+    socket.#id = NONE;
+    socket.#destroyed = true;
+    socket.emit('close', false);
+  }
+}
+
+module.exports = Socket;

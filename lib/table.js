@@ -1,0 +1,14 @@
+'use strict';
+
+/**
+ * Who a native number stands for: a WebSocket, a WebSocketServer, or an UpgradeMessage while its
+ * request is being decided on.
+ *
+ * The native half gives out small numbers and uses them again, so this is a dense array. It takes
+ * no number back before the record that ends its use has been delivered.
+ *
+ * @type {object[]}
+ */
+const table = [];
+
+module.exports = table;

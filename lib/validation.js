@@ -1,0 +1,132 @@
+'use strict';
+
+const { inspect } = require('node:util');
+
+const { MAX_TIMEOUT } = require('./constants');
+
+/** One or more tchar (RFC 9110 section 5.6.2). */
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+
+/** Tells whether `text` is a token: the name of a header, a subprotocol or an extension. */
+function isToken(text) {
+  return typeof text === 'string' && TOKEN.test(text);
+}
+
+/**
+ * Tells whether a Close frame may carry `code`: 1000 to 1014 as far as they are defined for it
+ * (RFC 6455 section 7.4.1 and its registry), and 3000 to 4999.
+ */
+function isValidStatusCode(code) {
+  if (code >= 3000 && code <= 4999) return true;
+  return code >= 1000 && code <= 1014 && code !== 1004 && code !== 1005 && code !== 1006;
+}
+
+/** Tells whether `value` is a Blob or a File, of whatever realm. */
+function isBlob(value) {
+  if (typeof value !== 'object' || value === null) return false;
+  const tag = value[Symbol.toStringTag];
+  return (
+    (tag === 'Blob' || tag === 'File') &&
+    typeof value.arrayBuffer === 'function' &&
+    typeof value.stream === 'function' &&
+    typeof value.type === 'string'
+  );
+}
+
+function received(value) {
+  return `received ${inspect(value, { depth: 0, breakLength: Infinity })}`;
+}
+
+/** Throws unless `value` is a plain options object. */
+function checkObject(value, name) {
+  if (typeof value !== 'object' || value === null) {
+    throw new TypeError(`"${name}" must be an object, ${received(value)}`);
+  }
+}
+
+/** Returns `value`, or `fallback` if it is undefined or null. Throws unless it is of `type`. */
+function check(type, value, name, fallback) {
+  if (value == null) return fallback;
+  if (typeof value !== type) {
+    throw new TypeError(`"${name}" must be a ${type}, ${received(value)}`);
+  }
+  return value;
+}
+
+/**
+ * Returns a duration in whole milliseconds, at most MAX_TIMEOUT, which also stands for Infinity.
+ */
+function checkTimeout(value, name, fallback) {
+  const timeout = check('number', value, name, fallback);
+  if (timeout === Infinity) return MAX_TIMEOUT;
+  if (!(timeout >= 0 && timeout <= MAX_TIMEOUT)) {
+    throw new RangeError(
+      `"${name}" must be a number of milliseconds from 0 to ${MAX_TIMEOUT}, or Infinity, ${received(value)}`,
+    );
+  }
+  return Math.ceil(timeout);
+}
+
+/**
+ * Returns a limit for the native half, where 0 means none. Infinity and, as in ws, 0 and negative
+ * numbers mean none.
+ */
+function checkLimit(value, name, fallback) {
+  const limit = check('number', value, name, fallback);
+  if (Number.isNaN(limit)) {
+    throw new RangeError(
+      `"${name}" must be a number of 0 or more, or Infinity, ${received(value)}`,
+    );
+  }
+  return limit > 0 && limit <= Number.MAX_SAFE_INTEGER ? Math.floor(limit) : 0;
+}
+
+/** Throws unless `value` is an AbortSignal, of whatever realm, or undefined. */
+function checkSignal(value, name) {
+  if (value === undefined) return;
+  const isSignal =
+    typeof value === 'object' &&
+    value !== null &&
+    typeof value.aborted === 'boolean' &&
+    typeof value.addEventListener === 'function';
+  if (!isSignal) throw new TypeError(`"${name}" must be an AbortSignal, ${received(value)}`);
+}
+
+/**
+ * Throws unless a Close frame may carry `code` and `reason`, with the messages of ws.
+ *
+ * @param {*} code The status code
+ * @param {*} reason The reason: a string or a Uint8Array of at most 123 bytes
+ */
+function checkClose(code, reason) {
+  if (typeof code !== 'number' || !isValidStatusCode(code) || !Number.isInteger(code)) {
+    throw new TypeError('First argument must be a valid error code number');
+  }
+  if (reason === undefined || reason === '') return;
+  if (typeof reason !== 'string' && !isUint8Array(reason)) {
+    throw new TypeError('Second argument must be a string or a Uint8Array');
+  }
+  // A control frame's payload has at most 125 bytes (RFC 6455 section 5.5), two for the code.
+  if (Buffer.byteLength(reason) > 123) {
+    throw new RangeError('The message must not be greater than 123 bytes');
+  }
+}
+
+/** Tells whether `value` is a Uint8Array or a Buffer, of whatever realm. */
+function isUint8Array(value) {
+  return ArrayBuffer.isView(value) && value[Symbol.toStringTag] === 'Uint8Array';
+}
+
+module.exports = {
+  check,
+  checkClose,
+  checkLimit,
+  checkObject,
+  checkSignal,
+  checkTimeout,
+  isBlob,
+  isToken,
+  isUint8Array,
+  isValidStatusCode,
+  received,
+};

@@ -1,0 +1,254 @@
+'use strict';
+
+const native = require('./addon');
+const connect = require('./connect');
+const { mixInto } = require('./event-target');
+const { Emitter, Listeners } = require('./emitter');
+const { detailsOf } = require('./details');
+const { close, send, sendControl, terminate } = require('./outgoing');
+const { checkObject } = require('./validation');
+const Socket = require('./socket');
+const {
+  BINARY_TYPES,
+  BINARY_TYPE_BITS,
+  CLOSE_RECEIVED,
+  CLOSE_SENT,
+  CLOSED,
+  CLOSING,
+  CONNECTING,
+  FIN,
+  IS_SERVER,
+  NONE,
+  OPCODE_BINARY,
+  OPCODE_TEXT,
+  OPEN,
+  PAUSED,
+} = require('./constants');
+
+const { isView } = ArrayBuffer;
+const { send: sendNative } = native;
+const TEXT_MESSAGE = OPCODE_TEXT | FIN;
+const BINARY_MESSAGE = OPCODE_BINARY | FIN;
+
+/**
+ * A WebSocket connection, of either side, with the API of `ws`.
+ *
+ * The connection itself is native and known by a number. This object has the state that JavaScript
+ * can see. All fields are set here, in this order, and what only few connections need is in
+ * `_details`: a server has many idle ones.
+ *
+ * @extends EventEmitter
+ */
+class WebSocket extends Emitter {
+  /**
+   * Connects to a server. Options that are not listed here are those of ws that concern TLS,
+   * proxies and redirects: they throw ERR_UVWS_NOT_SUPPORTED where they would matter.
+   *
+   * @param {string | URL | null} address The URL: `ws:` or `http:`. `null` makes the object of a
+   *   server connection; a WebSocketServer does that with the class it is given
+   * @param {string | string[]} [protocols] Subprotocols to offer
+   * @param {object} [options]
+   * @param {string} [options.auth] `user:password` for an Authorization header; that of the URL
+   *   counts more
+   * @param {boolean} [options.autoPong=true] Whether to answer PING frames
+   * @param {number} [options.closeTimeout=30000] Milliseconds from our Close frame to the end of
+   *   the connection, at the latest
+   * @param {import('./context')} [options.context] The context to join; the default one without it
+   * @param {0 | 4 | 6} [options.family=0] IP version to use; 0 for both
+   * @param {number} [options.handshakeTimeout] Milliseconds for the opening handshake, the name
+   *   lookup included; no limit without it
+   * @param {object} [options.headers] Further header lines of the request
+   * @param {number} [options.maxFragments=16384] Most fragments of one message; 0 for no limit
+   * @param {number} [options.maxPayload=104857600] Largest message in bytes; 0 for no limit
+   * @param {string} [options.origin] The Origin header
+   * @param {string | string[]} [options.protocols] Subprotocols, if not given before
+   * @param {13} [options.protocolVersion=13] The protocol version
+   * @param {AbortSignal} [options.signal] Gives up the opening handshake when it aborts
+   * @param {boolean} [options.skipUTF8Validation=false] Whether to deliver text without checking
+   *   that it is UTF-8
+   */
+  constructor(address, protocols, options) {
+    super();
+    this._events = new Listeners();
+    this._eventsCount = 0;
+    /** Number of the connection while `send` may take its fast path, else NONE. */
+    this._sendId = NONE;
+    /** Number of the connection, or NONE. */
+    this._id = NONE;
+    this._readyState = CONNECTING;
+    this._flags = 0;
+    /** Class of the async scopes that events are emitted in. */
+    this._scope = undefined;
+    /** The WebSocketServer, of a server connection. */
+    this._server = null;
+    this._protocol = '';
+    /** What only some connections have. */
+    this._details = null;
+
+    if (address === null) {
+      checkObject(options, 'options');
+      this._flags = IS_SERVER;
+    } else {
+      connect(this, address, protocols, options);
+    }
+  }
+
+  /** What binary messages are delivered as; an unknown value is ignored. */
+  get binaryType() {
+    return BINARY_TYPES[this._flags & BINARY_TYPE_BITS];
+  }
+
+  set binaryType(type) {
+    const index = BINARY_TYPES.indexOf(type);
+    if (index !== -1) this._flags = (this._flags & ~BINARY_TYPE_BITS) | index;
+  }
+
+  /** Bytes that were sent and that the system has not taken yet, frame headers included. */
+  get bufferedAmount() {
+    const queued = this._id === NONE ? 0 : Math.max(0, native.bufferedAmount(this._id));
+    return this._details === null ? queued : queued + this._details.bufferedBytes;
+  }
+
+  /** The extensions in use. */
+  get extensions() {
+    return '';
+  }
+
+  /** Whether pause() was called last. */
+  get isPaused() {
+    return (this._flags & PAUSED) !== 0;
+  }
+
+  /** The subprotocol in use, or ''. */
+  get protocol() {
+    return this._protocol;
+  }
+
+  get readyState() {
+    return this._readyState;
+  }
+
+  /** The URL of a client. */
+  get url() {
+    return this._details === null ? undefined : this._details.url;
+  }
+
+  /**
+   * Sends a message.
+   *
+   * @param {*} data A string is sent as text, anything else as binary: a Buffer, an ArrayBuffer or
+   *   a view of one, a Blob, or what Buffer.from() takes
+   * @param {object | Function} [options] Options, or the callback
+   * @param {boolean} [options.binary] Whether to send a binary message
+   * @param {boolean} [options.fin=true] Whether this is the last fragment of the message
+   * @param {Function} [callback] Called when the system has taken the data, or with an Error. Never
+   *   called before send() has returned
+   * @throws {Error} If the connection is still being opened
+   */
+  send(data, options, callback) {
+    const id = this._sendId;
+    if (id !== NONE && options === undefined && callback === undefined) {
+      if (typeof data === 'string') {
+        if (sendNative(id, data, TEXT_MESSAGE) >= 0) return;
+      } else if (isView(data)) {
+        if (sendNative(id, data, BINARY_MESSAGE) >= 0) return;
+      }
+    }
+    send(this, data, options, callback);
+  }
+
+  /**
+   * Sends a PING frame.
+   *
+   * @param {*} [data] At most 125 bytes
+   * @param {boolean} [mask] Has no meaning: RFC 6455 section 5.3 decides
+   * @param {Function} [callback] As in send()
+   * @throws {RangeError} If there are more bytes
+   */
+  ping(data, mask, callback) {
+    sendControl(this, native.ping, data, mask, callback);
+  }
+
+  /** Sends a PONG frame; arguments as in ping(). */
+  pong(data, mask, callback) {
+    sendControl(this, native.pong, data, mask, callback);
+  }
+
+  /**
+   * Starts the closing handshake: sends a Close frame behind what was sent before. Whoever is not
+   * done after `closeTimeout` is terminated. Gives up an opening handshake, with an 'error'.
+   *
+   * @param {number} [code] 1000 to 1014 as far as defined for this, or 3000 to 4999
+   * @param {string | Uint8Array} [reason] At most 123 bytes
+   * @throws {TypeError | RangeError} If one of them is not that; nothing has happened then
+   */
+  close(code, reason) {
+    close(this, code, reason);
+  }
+
+  /** Drops the connection: 'close' follows with 1006. */
+  terminate() {
+    terminate(this);
+  }
+
+  /** Stops reading. Messages that have been read already are still delivered. */
+  pause() {
+    if (this._readyState === CONNECTING || this._readyState === CLOSED) return;
+    this._flags |= PAUSED;
+    native.pause(this._id);
+  }
+
+  /** Goes on reading. */
+  resume() {
+    if (this._readyState === CONNECTING || this._readyState === CLOSED) return;
+    this._flags &= ~PAUSED;
+    native.resume(this._id);
+  }
+
+  // What code written for ws looks at below the public API.
+
+  /** The socket, once the connection is open. */
+  get _socket() {
+    if (this._id === NONE || this._readyState === CONNECTING) {
+      return this._details === null ? null : this._details.socket;
+    }
+    const details = detailsOf(this);
+    details.socket ??= new Socket(this._id);
+    return details.socket;
+  }
+
+  get _isServer() {
+    return (this._flags & IS_SERVER) !== 0;
+  }
+
+  get _closeFrameSent() {
+    return (this._flags & CLOSE_SENT) !== 0;
+  }
+
+  get _closeFrameReceived() {
+    return (this._flags & CLOSE_RECEIVED) !== 0;
+  }
+}
+
+const STATES = { CONNECTING, OPEN, CLOSING, CLOSED };
+for (const name of Object.keys(STATES)) {
+  const constant = { enumerable: true, value: STATES[name] };
+  Object.defineProperty(WebSocket, name, constant);
+  Object.defineProperty(WebSocket.prototype, name, constant);
+}
+
+for (const name of [
+  'binaryType',
+  'bufferedAmount',
+  'extensions',
+  'isPaused',
+  'protocol',
+  'readyState',
+  'url',
+]) {
+  Object.defineProperty(WebSocket.prototype, name, { enumerable: true });
+}
+
+mixInto(WebSocket.prototype);
+
+module.exports = WebSocket;
