@@ -102,6 +102,8 @@ class Context extends EventEmitter {
       _id: native.contextCreate((extras) => delivery.deliver(extras), delivery.records),
       /** Why it ends, if somebody said so. */
       _cause: undefined,
+      /** Whether the state is 'running': asked for by each upgrade. */
+      _isRunning: true,
       /** Class of the async scopes that events are emitted in. */
       _scope: captureScope('UVWSCONTEXT'),
     };
@@ -158,6 +160,7 @@ class Context extends EventEmitter {
    */
   drain() {
     if (this.#isDestroyed) return this.closed;
+    this._isRunning = false;
     native.contextDrain(this._id);
     this.#retireServers();
     return this.closed;
@@ -185,6 +188,7 @@ class Context extends EventEmitter {
     checkSignal(signal, 'options.signal');
 
     if (this.#isDestroyed) return this.closed;
+    this._isRunning = false;
     if (native.contextState(this._id) < CLOSING) {
       native.contextClose(this._id, timeout);
       this.#retireServers();
@@ -243,6 +247,7 @@ class Context extends EventEmitter {
 
   #destroy(cause) {
     if (this.#isDestroyed) return;
+    this._isRunning = false;
     this._cause ??= cause;
     native.contextDestroy(this._id);
   }

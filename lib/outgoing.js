@@ -123,9 +123,9 @@ function send(websocket, data, options, callback) {
   let binary = typeof data !== 'string';
   let fin = true;
   if (options != null) {
-    // As in ws, a property that is there counts, even if it is undefined.
+    // As in ws, the property counts if it is there, even if it is undefined.
     if ('binary' in options) binary = Boolean(options.binary);
-    if ('fin' in options) fin = Boolean(options.fin);
+    if (options.fin !== undefined) fin = Boolean(options.fin);
   }
   const blob = isBlob(data);
   const payload = blob ? data : toPayload(data);

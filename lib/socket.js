@@ -153,14 +153,24 @@ class Socket extends EventEmitter {
     return this;
   }
 
+  /** The WebSocket above, or undefined if there is none (any more). */
+  get #websocket() {
+    const owner = table[this.#id];
+    return owner?._scope === undefined ? undefined : owner;
+  }
+
   pause() {
-    if (this.#id !== NONE) native.pause(this.#id);
+    this.#websocket?.pause();
     return this;
   }
 
   resume() {
-    if (this.#id !== NONE) native.resume(this.#id);
+    this.#websocket?.resume();
     return this;
+  }
+
+  isPaused() {
+    return this.#websocket?.isPaused ?? false;
   }
 
   cork() {}
@@ -171,9 +181,9 @@ class Socket extends EventEmitter {
   destroy() {
     if (!this.#destroyed) {
       this.#destroyed = true;
-      const owner = table[this.#id];
-      if (typeof owner?.terminate === 'function') owner.terminate();
-      else native.terminate(this.#id);
+      const websocket = this.#websocket;
+      if (websocket === undefined) native.terminate(this.#id);
+      else websocket.terminate();
     }
     return this;
   }

@@ -7,6 +7,16 @@ const { MAX_TIMEOUT } = require('./constants');
 /** One or more tchar (RFC 9110 section 5.6.2). */
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
+/** Whether each ASCII character is a tchar. */
+const IS_TOKEN = Uint8Array.from({ length: 128 }, (_, code) =>
+  Number(TOKEN.test(String.fromCharCode(code))),
+);
+
+/** Tells whether the character may be in a token. */
+function isTokenCode(code) {
+  return IS_TOKEN[code] === 1;
+}
+
 /** Tells whether `text` is a token: the name of a header, a subprotocol or an extension. */
 function isToken(text) {
   return typeof text === 'string' && TOKEN.test(text);
@@ -126,6 +136,7 @@ module.exports = {
   checkTimeout,
   isBlob,
   isToken,
+  isTokenCode,
   isUint8Array,
   isValidStatusCode,
   received,

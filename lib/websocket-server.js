@@ -190,7 +190,7 @@ class WebSocketServer extends EventEmitter {
 
   #listen(address, limits) {
     let error;
-    if (this.#context.state === 'running') {
+    if (this.#context._isRunning) {
       try {
         this.#id = native.serverListen(this.#context._id, address, limits);
         table[this.#id] = this;
@@ -365,7 +365,7 @@ class WebSocketServer extends EventEmitter {
   }
 
   #isRunning() {
-    return this._state === RUNNING && this.#context.state === 'running';
+    return this._state === RUNNING && this.#context._isRunning;
   }
 
   /**

@@ -31,6 +31,25 @@ const TEXT_MESSAGE = OPCODE_TEXT | FIN;
 const BINARY_MESSAGE = OPCODE_BINARY | FIN;
 
 /**
+ * Returns the flags of a whole message that needs no conversion, callback or unusual option: nearly
+ * all of them. 0 for everything else.
+ */
+function quickFlags(data, options) {
+  let isBinary;
+  if (typeof data === 'string') isBinary = false;
+  else if (isView(data)) isBinary = true;
+  else return 0;
+  if (options !== undefined) {
+    if (options === null || typeof options === 'function' || options.fin !== undefined) return 0;
+    const { binary } = options;
+    if (binary === true) isBinary = true;
+    else if (binary === false) isBinary = false;
+    else return 0;
+  }
+  return isBinary ? BINARY_MESSAGE : TEXT_MESSAGE;
+}
+
+/**
  * A WebSocket connection, of either side, with the API of `ws`.
  *
  * The connection itself is native and known by a number. This object has the state that JavaScript
@@ -146,13 +165,9 @@ class WebSocket extends Emitter {
    * @throws {Error} If the connection is still being opened
    */
   send(data, options, callback) {
-    const id = this._sendId;
-    if (id !== NONE && options === undefined && callback === undefined) {
-      if (typeof data === 'string') {
-        if (sendNative(id, data, TEXT_MESSAGE) >= 0) return;
-      } else if (isView(data)) {
-        if (sendNative(id, data, BINARY_MESSAGE) >= 0) return;
-      }
+    if (this._sendId !== NONE && callback === undefined) {
+      const flags = quickFlags(data, options);
+      if (flags !== 0 && sendNative(this._sendId, data, flags) >= 0) return;
     }
     send(this, data, options, callback);
   }

@@ -408,7 +408,7 @@ const PIECES = {
   },
 
   'a listener of an AbortSignal that ends a client': async ({ listen, connect, destroyHere }) => {
-    const wss = await listen({ verifyClient: () => {} });
+    const wss = await listen({ verifyClient: (_info, _answer) => {} });
     const controller = new AbortController();
     const ws = connect(wss, { signal: controller.signal });
     ws.on('error', () => {});
@@ -435,7 +435,8 @@ test('destroy() in the close event of a context, of a server and of a connection
         assert.equal(context.destroy(), context.closed);
         ws.terminate();
         ws.close();
-        wss.close();
+        // A server that is closed again emits 'close' again, as in ws.
+        if (name !== 'wss') wss.close();
       });
     }
     await context.destroy();

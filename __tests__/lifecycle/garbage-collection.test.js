@@ -49,6 +49,7 @@ test('garbage collection between all steps takes nothing that is still needed', 
         await closed;
         await collect();
       }
+      await uvws.Context.default.destroy();
     },
     { nodeArgs },
   ));

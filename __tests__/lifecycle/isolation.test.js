@@ -78,3 +78,47 @@ test('a server and its clients can be in different contexts, which end one by on
     assert.equal(clientSide.stats().connections, 0);
     await clientSide.destroy();
   }));
+
+test('what a handler of one context does to another one does not wait for something else to wake the loop', () =>
+  inChild(async ({ uvws, assert, once, within, rawClient }) => {
+    const { Context, WebSocketServer, WebSocket } = uvws;
+    const one = new Context();
+    const other = new Context();
+    const listen = async (context) => {
+      const wss = new WebSocketServer({ port: 0, host: '127.0.0.1', context });
+      await within(once(wss, 'listening'), 1000, 'listening');
+      return wss;
+    };
+    const wss = await listen(other);
+    const connected = once(wss, 'connection');
+    const peer = await rawClient(wss.address().port);
+    const [connection] = await connected;
+
+    // The close of a server and the end of a context are told in other phases of a loop's turn than
+    // what a socket brings.
+    for (let i = 0; i < 5; i++) {
+      const closing = await listen(one);
+      closing.close();
+      await once(closing, 'close');
+      connection.send('after a server has closed');
+      assert.equal(String((await peer.nextFrame(1000)).payload), 'after a server has closed');
+      (await listen(other)).close();
+
+      const ending = new Context();
+      await listen(ending);
+      await ending.destroy();
+      connection.send('after a context has ended');
+      assert.equal(String((await peer.nextFrame(1000)).payload), 'after a context has ended');
+      await listen(other);
+
+      one.wake();
+      await once(one, 'waitCancelled');
+      const ws = new WebSocket(`ws://127.0.0.1:${wss.address().port}`, { context: other });
+      await within(once(ws, 'open'), 1000, 'open');
+      ws.on('error', () => {});
+      new WebSocket('ws://127.0.0.1:1', { context: other }).on('error', () => ws.close());
+      await within(once(ws, 'close'), 1000, 'close');
+    }
+    await peer.destroy();
+    await Promise.all([one.destroy(), other.destroy()]);
+  }));

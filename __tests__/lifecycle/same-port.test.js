@@ -1,7 +1,7 @@
 const { inChild } = require('../support/child.js');
 
 test('a second server on a port fails with EADDRINUSE, and gets the port when the first has closed', () =>
-  inChild(async ({ uvws, assert, once, rawClient }) => {
+  inChild(async ({ uvws, assert, once, rawClient, within }) => {
     const first = new uvws.Context();
     const second = new uvws.Context();
     const wss = new uvws.WebSocketServer({ port: 0, host: '127.0.0.1', context: first });
@@ -29,7 +29,7 @@ test('a second server on a port fails with EADDRINUSE, and gets the port when th
     wss.close();
     await once(wss, 'close');
     const heir = new uvws.WebSocketServer({ port, host: '127.0.0.1', context: second });
-    await once(heir, 'listening');
+    await within(once(heir, 'listening'), 1000, 'listening');
     await (await rawClient(port)).destroy();
     await Promise.all([first.destroy(), second.destroy()]);
   }));

@@ -82,6 +82,7 @@ describe('copies of the package', () => {
             await once(ws, 'close');
           }
         }
+        contexts.push(...copies.map(({ Context }) => Context.default));
         for (const context of contexts) {
           await context.destroy();
           assert.equal(context.stats().handles, 0);

@@ -38,10 +38,10 @@ test('a token is never used again, and one that nobody gave out wakes nobody', (
     }
     assert.equal(tokens.size, 500);
     for (const token of tokens) assert.equal(uvws.wake(token), false);
-    for (const token of [0n, 2n ** 64n - 1n, 12345678901234567890n]) {
+    for (const token of [0n, -1n, 2n ** 64n - 1n, 2n ** 64n, 2n ** 100n, 12345678901234567890n]) {
       assert.equal(uvws.wake(token), false);
     }
-    for (const token of [undefined, null, 1, '1', {}, [], -1n, 2n ** 64n]) {
+    for (const token of [undefined, null, 1, '1', {}, []]) {
       assert.throws(() => uvws.wake(token), TypeError, String(token));
     }
   }));

@@ -28,6 +28,8 @@ function descriptors() {
     } catch {
       continue; // the descriptor by which the directory was read
     }
+    // What libuv holds in reserve, to shed a connection when there is no other descriptor.
+    if (target === '/') continue;
     counts[target] = (counts[target] ?? 0) + 1;
   }
   return counts;

@@ -10,6 +10,8 @@ const tools = require('./tools.js');
 const [source, input] = process.argv.slice(2);
 
 async function main() {
+  // The piece is evaluated as a script: what a module has, it has by this.
+  globalThis.require = require;
   // Node makes its standard streams when they are first looked at: before the count.
   process.stdout.write('');
   process.stderr.write('');

@@ -5,6 +5,9 @@ const { workerData } = require('node:worker_threads');
 
 const tools = require('./tools.js');
 
+// The piece is evaluated as a script: what a module has, it has by this.
+globalThis.require = require;
+
 const body = vm.runInThisContext(`(${workerData.source})`, { filename: 'worker-body.js' });
 
 Promise.resolve(body(tools.create(workerData.input))).catch((error) => {

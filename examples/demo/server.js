@@ -54,6 +54,7 @@ const FILES = new Map(
     ['/', 'index.html', 'text/html'],
     ['/style.css', 'style.css', 'text/css'],
     ['/app.js', 'app.js', 'text/javascript'],
+    ['/chart.js', 'chart.js', 'text/javascript'],
     ['/load.js', 'load.js', 'text/javascript'],
   ].map(([url, name, type]) => [
     url,

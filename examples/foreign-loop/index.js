@@ -376,10 +376,15 @@ async function interruptChild() {
   function connect(url) {
     peer = new WebSocket(url);
     peer.on('error', (error) => findings.check('a connection to the child', false, error.message));
-    peer.on('open', () => peer.send('still there?'));
-    peer.on('message', () => {
-      console.log('> SIGINT      sent to the child, while it serves');
-      child.kill('SIGINT');
+    peer.on('open', () => peer.send('1'));
+    peer.on('message', (data) => {
+      const round = Number(data);
+      if (round < TICKS_SERVING) {
+        setTimeout(() => peer.send(`${round + 1}`), TICK);
+      } else {
+        console.log('> SIGINT      sent to the child, while it serves');
+        child.kill('SIGINT');
+      }
     });
     peer.on('close', (code, reason) => {
       end = `closed with ${code}${reason.length > 0 ? ` ${reason}` : ''}`;

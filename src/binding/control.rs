@@ -10,7 +10,7 @@ use napi::bindgen_prelude::*;
 use napi_derive::napi;
 
 use super::environment::Environment;
-use crate::context::{Context, MemberKind, State, Stats};
+use crate::context::{Context, Member, MemberKind, State, Stats};
 use crate::endpoint::{Connection, Destination, Failure, FailureKind, Group, Listener, Settings};
 
 /// Limits and timeouts of connections. Times are milliseconds, sizes bytes; 0 means no limit.
@@ -412,9 +412,7 @@ pub fn connection_set_keep_alive(env: Env, id: u32, enable: bool, delay: u32) ->
 #[napi]
 pub fn connection_set_ref(env: Env, id: u32, keep_alive: bool) -> Result<()> {
     if let Some(connection) = environment(env)?.table.connection(id) {
-        if let Some(transport) = connection.transport() {
-            transport.set_ref(keep_alive);
-        }
+        connection.set_ref(keep_alive);
     }
     Ok(())
 }

@@ -35,6 +35,8 @@ pub(super) struct Environment {
     ending: Cell<bool>,
     /// Shared with every name lookup under way; see `Pending`.
     pending: RefCell<Option<Rc<dyn Any>>>,
+    /// The last of them has ended, and no other can begin.
+    lookups_over: Cell<bool>,
     /// See `SCRATCH`.
     pub(super) scratch: RefCell<Vec<u8>>,
 }
@@ -51,7 +53,7 @@ struct Pending(Weak<Environment>);
 impl Drop for Pending {
     fn drop(&mut self) {
         if let Some(environment) = self.0.upgrade() {
-            environment.pending.take();
+            environment.lookups_over.set(true);
             environment.finish_if_over();
         }
     }
@@ -79,6 +81,7 @@ impl Environment {
             hook: Cell::new(ptr::null_mut()),
             ending: Cell::new(false),
             pending: RefCell::new(Some(Rc::new(Pending(Weak::clone(this))))),
+            lookups_over: Cell::new(false),
             scratch: RefCell::new(vec![0; SCRATCH]),
         });
         let data = Rc::into_raw(Rc::clone(&environment))
@@ -197,9 +200,8 @@ impl Environment {
 
     /// Reports the hook as done once nothing of ours is left on the loop.
     fn finish_if_over(&self) {
-        let is_over = self.ending.get()
-            && self.contexts.borrow().is_empty()
-            && self.pending.borrow().is_none();
+        let is_over =
+            self.ending.get() && self.contexts.borrow().is_empty() && self.lookups_over.get();
         if !is_over {
             return;
         }

@@ -46,15 +46,23 @@ impl<const N: usize> Call<N> {
         let argument = *self.args.get(index)?;
         let mut data = ptr::null_mut();
         let mut len = 0;
+        // Asked first: before Node 20.12 napi_get_buffer_info aborts on what is no view.
+        let mut is_view = false;
         // SAFETY: N1, N3: an argument of the call under way.
-        let mut status =
-            unsafe { sys::napi_get_buffer_info(self.env, argument, &raw mut data, &raw mut len) };
-        if status != sys::Status::napi_ok {
+        unsafe { sys::napi_is_typedarray(self.env, argument, &raw mut is_view) };
+        if !is_view {
             // SAFETY: as above.
-            status = unsafe {
-                sys::napi_get_arraybuffer_info(self.env, argument, &raw mut data, &raw mut len)
-            };
+            unsafe { sys::napi_is_dataview(self.env, argument, &raw mut is_view) };
         }
+        let status = if is_view {
+            // SAFETY: as above.
+            unsafe { sys::napi_get_buffer_info(self.env, argument, &raw mut data, &raw mut len) }
+        } else {
+            // SAFETY: as above.
+            unsafe {
+                sys::napi_get_arraybuffer_info(self.env, argument, &raw mut data, &raw mut len)
+            }
+        };
         if status != sys::Status::napi_ok {
             return None;
         }

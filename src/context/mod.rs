@@ -274,6 +274,14 @@ impl Context {
         }
     }
 
+    /// Delivers at once if the outbox is full. Called between the reads of a turn, by a member that
+    /// holds no borrow.
+    pub(crate) fn relieve(self: &Rc<Self>) {
+        if self.outbox.is_full() {
+            self.turn();
+        }
+    }
+
     /// Asks that the member's `resume` runs once the current delivery is over.
     pub(crate) fn mark_resumable(&self, member: Rc<dyn Member>) {
         self.resumable.borrow_mut().push(member);
@@ -344,6 +352,7 @@ impl Context {
             self.enter(State::Closing);
             self.retire(MemberKind::Listener);
             self.retire(MemberKind::Connection);
+            self.on.update_time();
             self.closing_timeout
                 .set(self.on.now().saturating_add(timeout).max(1));
             self.rearm();

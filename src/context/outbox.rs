@@ -80,6 +80,11 @@ pub(crate) struct Stash {
 /// would touch a fresh page for each few messages, and keep that block alive longer than needed.
 const OWN_BLOCK: usize = 8 * 1024;
 
+/// A batch is delivered at once, without waiting for the end of the turn, when it has grown to this
+/// many records: the smallest frames make more than twice their size of records, so what all peers
+/// send in one turn must not be gathered without limit.
+const FULL: usize = 4 * 1024;
+
 /// Records waiting for the next delivery.
 #[derive(Default)]
 pub(crate) struct Outbox {
@@ -92,6 +97,11 @@ impl Outbox {
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.records.borrow().is_empty()
+    }
+
+    /// Whether no more should be gathered.
+    pub(crate) fn is_full(&self) -> bool {
+        self.records.borrow().len() >= FULL
     }
 
     /// Appends a record.
@@ -157,6 +167,9 @@ impl Outbox {
     /// Returns a consumed batch for reuse.
     pub(crate) fn give_back(&self, mut batch: Vec<Record>) {
         batch.clear();
-        self.spare.set(batch);
+        // A burst must not pin its memory.
+        if batch.capacity() <= 4 * FULL {
+            self.spare.set(batch);
+        }
     }
 }

@@ -77,6 +77,10 @@ flags! {
     ANNOUNCED = 9;
     /// The peer broke the protocol.
     FAILED = 10;
+    /// Reading is stopped, by the user or because enough is waiting.
+    STOPPED = 11;
+    /// The connection does not keep the loop alive.
+    UNREF = 12;
 }
 
 impl Flags {
@@ -202,7 +206,7 @@ impl Connection {
             connection.input.borrow_mut().extend_from_slice(head);
             connection.resume_later();
         }
-        connection.restart_reading();
+        connection.start_reading();
         Ok(connection)
     }
 
@@ -218,7 +222,7 @@ impl Connection {
 
     /// Whether messages can be sent.
     pub(crate) fn is_open(&self) -> bool {
-        self.phase.get() == Phase::Open && !self.flags.has(Flags::SENT_CLOSE)
+        self.phase.get() == Phase::Open && !self.flags.has(Flags::SENT_CLOSE | Flags::FIN_WANTED)
     }
 
     /// Why it failed.
@@ -260,9 +264,7 @@ impl Connection {
     /// Stops reading until `resume_reading`. Does nothing unless open.
     pub(crate) fn pause_reading(&self) {
         if self.phase.get() == Phase::Open && !self.flags.set(Flags::PAUSED) {
-            if let Some(transport) = self.transport.get() {
-                transport.read_stop();
-            }
+            self.stop_reading();
         }
     }
 
@@ -302,14 +304,31 @@ impl Connection {
     pub(super) fn attach(self: &Rc<Self>, tcp: TcpTransport) {
         tcp.set_owner(self.as_owner());
         tcp.set_nodelay(true);
+        if self.flags.has(Flags::UNREF) {
+            tcp.set_ref(false);
+        }
         let _ = self.transport.set(Box::new(tcp));
     }
 
-    pub(super) fn restart_reading(&self) {
+    pub(super) fn start_reading(&self) {
         if let Some(transport) = self.transport.get() {
             if transport.read_start().is_err() {
                 self.close_handles();
             }
+        }
+    }
+
+    pub(super) fn stop_reading(&self) {
+        if let (Some(transport), false) = (self.transport.get(), self.flags.set(Flags::STOPPED)) {
+            transport.read_stop();
+        }
+    }
+
+    /// Starts to read again after `stop_reading`.
+    pub(super) fn restart_reading(&self) {
+        if self.flags.has(Flags::STOPPED) {
+            self.flags.clear(Flags::STOPPED);
+            self.start_reading();
         }
     }
 
@@ -328,7 +347,9 @@ impl Connection {
             self.deadline.set(0);
             return;
         }
-        let when = self.context.event_loop().now().saturating_add(timeout);
+        let on = self.context.event_loop();
+        on.update_time();
+        let when = on.now().saturating_add(timeout);
         self.deadline.set(when);
         self.context.arm(self.place.get(), when);
     }
@@ -406,6 +427,7 @@ impl StreamOwner for Connection {
 
     fn received(&self, bytes: &mut [u8]) {
         self.take_in(bytes);
+        self.context.relieve();
     }
 
     fn ended(&self, reason: UvError) {
@@ -482,6 +504,11 @@ impl Member for Connection {
     }
 
     fn set_ref(&self, keep_alive: bool) {
+        if keep_alive {
+            self.flags.clear(Flags::UNREF);
+        } else {
+            self.flags.set(Flags::UNREF);
+        }
         if let Some(transport) = self.transport.get() {
             transport.set_ref(keep_alive);
         }

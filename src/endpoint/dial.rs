@@ -98,11 +98,9 @@ impl Connection {
         let connection = Self::new(context, group, Role::Client, Phase::Dialing, None);
         connection.flags.set(Flags::ANNOUNCED);
         let timeout = group.settings.handshake_timeout;
-        let late = if timeout == 0 {
-            0
-        } else {
-            context.event_loop().now() + timeout
-        };
+        let on = context.event_loop();
+        on.update_time();
+        let late = if timeout == 0 { 0 } else { on.now() + timeout };
         let ip = parse_ip(&destination.hostname);
         let (hostname, port) = (destination.hostname.clone(), destination.port);
         connection.dial.replace(Some(Box::new(Dial {
@@ -118,7 +116,6 @@ impl Connection {
             Some(ip) => connection.try_addresses(vec![SocketAddr::new(ip, port)]),
             None => {
                 let owner: Rc<dyn ResolveOwner> = Rc::new(Lookup(Rc::clone(&connection)));
-                let on = context.event_loop();
                 match resolve(on, &hostname, port, owner, Rc::clone(pending)) {
                     Ok(resolution) => {
                         if let Some(dial) = connection.dial.borrow_mut().as_deref_mut() {
@@ -185,6 +182,9 @@ impl Connection {
         let owner: Rc<dyn StreamOwner> = Rc::<Attempt>::clone(&attempt);
         let tcp = TcpTransport::new(&self.context, owner)?;
         self.handles.set(self.handles.get() + 1);
+        if self.flags.has(Flags::UNREF) {
+            tcp.set_ref(false);
+        }
         let connecting = tcp.connect(&address);
         if connecting.is_err() {
             tcp.close();

@@ -29,6 +29,7 @@ pub(crate) struct Listener {
     handles: Cell<u32>,
     connections: Cell<u32>,
     closing: Cell<bool>,
+    keep_alive: Cell<bool>,
     over: Cell<bool>,
     failure: RefCell<Option<Box<Failure>>>,
 }
@@ -58,6 +59,7 @@ impl Listener {
             handles: Cell::new(0),
             connections: Cell::new(0),
             closing: Cell::new(false),
+            keep_alive: Cell::new(context.keeps_alive()),
             over: Cell::new(false),
             failure: RefCell::default(),
         });
@@ -114,6 +116,7 @@ impl Listener {
 
     /// Keeps the loop alive, or not.
     pub(crate) fn keep_alive(&self, keep_alive: bool) {
+        self.keep_alive.set(keep_alive);
         if let Some(tcp) = self.tcp.get() {
             tcp.set_ref(keep_alive);
         }
@@ -153,6 +156,7 @@ impl Listener {
         let outcome = TcpListener::listen(&self.context, this, address, false, self.backlog);
         match outcome {
             Ok(tcp) => {
+                tcp.set_ref(self.keep_alive.get());
                 let _ = self.tcp.set(tcp);
                 Ok(())
             }
@@ -239,7 +243,7 @@ impl StreamOwner for Listener {
             return connection.close_handles();
         }
         connection.arm(self.group.settings.handshake_timeout);
-        connection.restart_reading();
+        connection.start_reading();
     }
 
     // A listener carries no bytes; these are never called.

@@ -80,9 +80,6 @@ impl Connection {
                 self.opening.replace(Some(opening));
                 self.phase.set(Phase::Deciding);
                 self.deadline.set(0);
-                if let Some(transport) = self.transport.get() {
-                    transport.read_stop();
-                }
                 let mut flags = self.listener_id() << LISTENER_SHIFT;
                 if request.has_protocols {
                     flags |= HAS_PROTOCOLS;
@@ -114,7 +111,7 @@ impl Connection {
     /// Answers the upgrade request with 101 and opens the connection. `headers` are whole lines.
     /// Returns false when the peer is gone or the request was answered already.
     pub(crate) fn accept(&self, protocol: Option<&str>, headers: &str) -> bool {
-        if self.phase.get() != Phase::Deciding {
+        if self.phase.get() != Phase::Deciding || self.context.is_ending() {
             return false;
         }
         let Some(opening) = self.opening.take() else {
@@ -150,16 +147,13 @@ impl Connection {
     }
 
     fn refuse(&self, response: impl FnOnce(&mut Vec<u8>)) {
-        let was_stopped = self.phase.get() == Phase::Deciding;
         self.phase.set(Phase::Refusing);
         self.opening.take();
         self.input.take();
         self.cork_with(response);
         self.end_after_flush();
         self.arm(LINGER);
-        if was_stopped {
-            self.restart_reading();
-        }
+        self.restart_reading();
     }
 
     // ---- client
@@ -190,7 +184,7 @@ impl Connection {
             protocols: destination.protocols,
             extensions: destination.extensions.is_some(),
         }))));
-        self.restart_reading();
+        self.start_reading();
     }
 
     /// Takes bytes of the response's head.

@@ -6,6 +6,8 @@ use crate::context::{Kind, MessagePayload, Record};
 use crate::protocol::{Event, Payload, ProtocolError};
 use crate::transport::UvError;
 
+/// Bytes behind an undecided upgrade request after which reading stops: as much as one read brings.
+const ENOUGH_WAITING: usize = 64 * 1024;
 /// What a Close frame without a code is reported as (RFC 6455 section 7.1.5).
 const NO_STATUS_RECEIVED: u16 = 1005;
 
@@ -25,7 +27,13 @@ impl Connection {
             }
             Phase::AwaitingRequest => self.request_bytes(bytes),
             Phase::AwaitingResponse => self.response_bytes(bytes),
-            Phase::Deciding => self.input.borrow_mut().extend_from_slice(bytes),
+            Phase::Deciding => {
+                // Read on while the user decides, so that a peer that goes away is noticed.
+                self.input.borrow_mut().extend_from_slice(bytes);
+                if self.input.borrow().len() >= ENOUGH_WAITING {
+                    self.stop_reading();
+                }
+            }
             // Read on, so that the peer's FIN is seen and our last words are not reset.
             Phase::Dialing | Phase::Refusing | Phase::Closing | Phase::Closed => {}
         }
@@ -77,6 +85,10 @@ impl Connection {
             self.close_handles();
         } else {
             self.end_after_flush();
+            // A peer that has ended its side may still never read.
+            if self.deadline.get() == 0 {
+                self.arm(self.group.settings.close_timeout);
+            }
         }
     }
 

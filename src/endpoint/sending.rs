@@ -49,6 +49,10 @@ impl Connection {
             self.close_handles();
             return None;
         }
+        if self.phase.get() != Phase::Open {
+            // The write that this frame caused found the stream broken.
+            return None;
+        }
         if !opcode.is_control() && fin {
             self.context.counters().message_sent();
         }

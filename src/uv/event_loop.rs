@@ -34,6 +34,12 @@ impl Loop {
         unsafe { (self.uv.uv_now)(self.raw.as_ptr()) }
     }
 
+    /// Refreshes the cached time, so that a deadline armed after long work is not too early.
+    pub(crate) fn update_time(self) {
+        // SAFETY: U6, and the loop is live by the contract of `from_host`.
+        unsafe { (self.uv.uv_update_time)(self.raw.as_ptr()) }
+    }
+
     /// Returns the host's libuv version, such as `1.46.0`.
     pub(crate) fn version(self) -> String {
         // SAFETY: U6; the function takes no argument.

@@ -77,6 +77,7 @@ symbols! {
     fn uv_err_name_r(err: c_int, buf: *mut c_char, len: usize) -> *mut c_char;
     fn uv_strerror_r(err: c_int, buf: *mut c_char, len: usize) -> *mut c_char;
     fn uv_now(event_loop: *const sys::uv_loop_t) -> u64;
+    fn uv_update_time(event_loop: *mut sys::uv_loop_t);
     fn uv_close(handle: *mut sys::uv_handle_t, cb: sys::uv_close_cb);
     fn uv_ref(handle: *mut sys::uv_handle_t);
     fn uv_unref(handle: *mut sys::uv_handle_t);

@@ -2,60 +2,77 @@
 
 // The load, in a worker of the page: the page stays smooth whatever happens here.
 //
-// Gets { url, sockets, rate } once, tells { open, failed, sent, received } four times a
-// second, and ends when the page terminates it: the browser then closes the sockets.
+// Gets { url, sockets, rate } at the start and whenever one of them changes; a rate of 0
+// is as fast as it goes. Tells { open, lost, received } once a second. Ends when the page
+// terminates it: the browser then drops the sockets.
 
-/** How many echoes may be on their way per socket. Whoever does not keep up gets no more. */
+/** How many echoes may be on their way per socket. Who does not keep up gets no more. */
 const IN_FLIGHT = 16;
 
-/** Messages of a paced load leave in small groups, this often. */
+/** How many sockets connect at a time: browsers slow down a page that opens them faster. */
+const CONNECTING = 8;
+
+/** Milliseconds between two looks at what is due. */
 const PACE = 20;
 
 const PAYLOAD = 'x'.repeat(32);
 
-self.onmessage = ({ data: { url, sockets, rate } }) => {
-  const counts = { open: 0, failed: 0, sent: 0, received: 0 };
-  const open = new Set();
+const peers = [];
+const counts = { open: 0, lost: 0, received: 0 };
+let wanted = null;
+let connecting = 0;
+let last = performance.now();
 
-  for (let count = 0; count < sockets; count += 1) {
-    const state = { socket: new WebSocket(url), inFlight: 0, due: 0 };
-    state.socket.binaryType = 'arraybuffer';
-    state.socket.onopen = () => {
-      open.add(state);
-      counts.open += 1;
-      if (rate === 0) for (let message = 0; message < IN_FLIGHT; message += 1) send(state);
-    };
-    state.socket.onmessage = () => {
-      state.inFlight -= 1;
-      counts.received += 1;
-      if (rate === 0) send(state);
-    };
-    state.socket.onclose = () => {
-      if (open.delete(state)) counts.open -= 1;
-      else counts.failed += 1;
-    };
-  }
+function connect() {
+  const socket = new WebSocket(wanted.url);
+  const peer = { socket, isOpen: false, inFlight: 0, due: 0 };
+  peers.push(peer);
+  connecting += 1;
+  socket.onopen = () => {
+    connecting -= 1;
+    counts.open += 1;
+    peer.isOpen = true;
+  };
+  socket.onmessage = () => {
+    counts.received += 1;
+    peer.inFlight -= 1;
+    if (wanted.rate === 0) send(peer);
+  };
+  socket.onclose = () => {
+    if (peer.isOpen) counts.open -= 1;
+    else connecting -= 1;
+    peer.isOpen = false;
+    const index = peers.indexOf(peer);
+    // Otherwise it was closed here, because fewer are wanted.
+    if (index === -1) return;
+    peers.splice(index, 1);
+    counts.lost += 1;
+  };
+}
 
-  function send(state) {
-    state.socket.send(PAYLOAD);
-    state.inFlight += 1;
-    counts.sent += 1;
-  }
+function send(peer) {
+  peer.socket.send(PAYLOAD);
+  peer.inFlight += 1;
+}
 
-  let last = performance.now();
-  if (rate > 0) {
-    setInterval(() => {
-      const now = performance.now();
-      const share = (rate * (now - last)) / 1000;
-      last = now;
-      for (const state of open) {
-        state.due = Math.min(state.due + share, IN_FLIGHT);
-        while (state.due >= 1 && state.inFlight < IN_FLIGHT) {
-          state.due -= 1;
-          send(state);
-        }
-      }
-    }, PACE);
+function work() {
+  const now = performance.now();
+  const share = wanted.rate === 0 ? IN_FLIGHT : (wanted.rate * (now - last)) / 1000;
+  last = now;
+  // What was lost is not replaced: a server that is full is left alone.
+  while (peers.length + counts.lost < wanted.sockets && connecting < CONNECTING) connect();
+  while (peers.length > wanted.sockets) peers.pop().socket.close(1000);
+  for (const peer of peers) {
+    if (!peer.isOpen) continue;
+    peer.due = Math.min(peer.due + share, IN_FLIGHT);
+    for (; peer.due >= 1 && peer.inFlight < IN_FLIGHT; peer.due -= 1) send(peer);
   }
-  setInterval(() => self.postMessage(counts), 250);
+}
+
+self.onmessage = ({ data }) => {
+  if (!wanted) {
+    setInterval(work, PACE);
+    setInterval(() => self.postMessage(counts), 1000);
+  }
+  wanted = data;
 };

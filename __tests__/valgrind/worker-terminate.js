@@ -1,0 +1,75 @@
+// Starts workers with contexts in them and terminates them wherever they are, for a memory checker
+// to watch (scripts/valgrind.js). The main thread does not load the addon, so each worker loads it
+// afresh and Node unloads it again. Exits with 0 and prints one line if all came to an end.
+
+const { once } = require('node:events');
+const { Worker, isMainThread, parentPort, workerData } = require('node:worker_threads');
+
+const WORKERS = 200;
+
+/** Messages under way: under valgrind each takes some thirty times as long. */
+const IN_FLIGHT = process.env.UVWS_VALGRIND ? 2 : 16;
+
+const SITUATIONS = ['idle', 'traffic', 'handler', 'closing', 'lookup', 'bare'];
+
+async function work(situation) {
+  const { Context, WebSocket, WebSocketServer } = require('../..');
+  const ready = () => parentPort.postMessage('ready');
+  const context = new Context();
+  if (situation === 'bare') {
+    setInterval(() => {}, 1000);
+    return ready();
+  }
+  if (situation === 'lookup') {
+    setInterval(() => {}, 1000);
+    for (let i = 0; i < 4; i++) {
+      new WebSocket(`ws://host-${i}.does-not-exist.invalid`, { context }).on('error', () => {});
+    }
+    return ready();
+  }
+  const wss = new WebSocketServer({ port: 0, host: '127.0.0.1', context });
+  await once(wss, 'listening');
+  const ws = new WebSocket(`ws://127.0.0.1:${wss.address().port}`, { context });
+  if (situation === 'closing') {
+    // Neither side reads any more, so the closing handshake does not come to its end.
+    await Promise.all([once(ws, 'open'), once(wss, 'connection')]);
+    ws.pause();
+    for (const connection of wss.clients) connection.pause();
+    context.close({ timeout: 60_000 });
+    return ready();
+  }
+  let echoes = 0;
+  wss.on('connection', (connection) => {
+    connection.on('message', (data) => {
+      connection.send(data);
+      echoes += 1;
+      if (echoes !== 3) return;
+      ready();
+      // An endless handler: only termination ends it.
+      while (situation === 'handler');
+    });
+  });
+  ws.on('message', (data) => ws.send(data));
+  await once(ws, 'open');
+  if (situation === 'idle') return ready();
+  for (let i = 0; i < IN_FLIGHT; i++) ws.send('x'.repeat(100));
+  return undefined;
+}
+
+async function main() {
+  let count = 0;
+  const lane = async () => {
+    while (count < WORKERS) {
+      const worker = new Worker(__filename, {
+        workerData: SITUATIONS[count++ % SITUATIONS.length],
+      });
+      await once(worker, 'message');
+      await worker.terminate();
+    }
+  };
+  await Promise.all([lane(), lane()]);
+  console.log(`${WORKERS} workers terminated`);
+}
+
+if (isMainThread) main();
+else work(workerData);

@@ -1,0 +1,755 @@
+// The reference of uvws. Sizes are bytes and times are milliseconds unless another unit is named.
+//
+// Names, events, defaults and messages are those of `ws`; where RFC 6455 decides, its section is
+// named. What `ws` does not have: contexts, `wake`, `closeOnSignals`, and the 'drain' event.
+
+/// <reference types="node" />
+
+import { EventEmitter } from 'node:events';
+import {
+  ClientRequestArgs,
+  IncomingMessage,
+  OutgoingHttpHeaders,
+  Server as HTTPServer,
+} from 'node:http';
+import { Server as HTTPSServer } from 'node:https';
+import { Duplex, DuplexOptions } from 'node:stream';
+
+declare class WebSocket extends EventEmitter {
+  /** The opening handshake is under way. */
+  static readonly CONNECTING: 0;
+  /** Messages can be sent. */
+  static readonly OPEN: 1;
+  /** The closing handshake is under way, or the connection is being dropped. */
+  static readonly CLOSING: 2;
+  /** The connection is gone, or never came about. */
+  static readonly CLOSED: 3;
+
+  readonly CONNECTING: 0;
+  readonly OPEN: 1;
+  readonly CLOSING: 2;
+  readonly CLOSED: 3;
+
+  /**
+   * Connects to a server (RFC 6455 section 4.1).
+   *
+   * What fails later is told by 'error' and then 'close' with 1006. A name is looked up; its
+   * addresses are tried as RFC 8305 says, 250 ms apart.
+   *
+   * @param address `ws:` or `http:` URL. `wss:` and `ws+unix:` throw `ERR_UVWS_NOT_SUPPORTED`
+   * @param protocols Subprotocols to offer; the server has to choose one of them
+   * @throws {SyntaxError} The URL or a subprotocol is not valid
+   * @throws {RangeError} `protocolVersion` or `family` is none that exists
+   * @throws {TypeError} An option is of the wrong type, or a header is not valid
+   */
+  constructor(address: string | URL, options?: WebSocket.ClientOptions);
+  constructor(
+    address: string | URL,
+    protocols?: string | string[],
+    options?: WebSocket.ClientOptions,
+  );
+  /** Makes the object of a server connection: what a WebSocketServer calls with its own options. */
+  constructor(address: null, protocols: undefined, options: WebSocket.ServerOptions);
+
+  /**
+   * What binary messages are delivered as. Default `'nodebuffer'`. May be changed at any time; any
+   * other value is ignored. Text is a Buffer always.
+   *
+   * | value | `data` of a binary message |
+   * | --- | --- |
+   * | `'nodebuffer'` | Buffer |
+   * | `'arraybuffer'` | ArrayBuffer |
+   * | `'fragments'` | array of Buffer |
+   * | `'blob'` | Blob |
+   */
+  binaryType: 'nodebuffer' | 'arraybuffer' | 'fragments' | 'blob';
+  /**
+   * Bytes that were sent and that the system has not taken yet, frame headers included. What is
+   * sent after the end is counted as well, and stays.
+   */
+  readonly bufferedAmount: number;
+  /** Names of the extensions in use: `''`. */
+  readonly extensions: string;
+  /** Whether `pause()` was called after `resume()`. */
+  readonly isPaused: boolean;
+  /** The subprotocol in use, or `''`. */
+  readonly protocol: string;
+  readonly readyState:
+    | typeof WebSocket.CONNECTING
+    | typeof WebSocket.OPEN
+    | typeof WebSocket.CLOSING
+    | typeof WebSocket.CLOSED;
+  /** The URL of a client; undefined at a server connection. */
+  readonly url: string;
+
+  onopen: ((event: WebSocket.Event) => void) | null;
+  onerror: ((event: WebSocket.ErrorEvent) => void) | null;
+  onclose: ((event: WebSocket.CloseEvent) => void) | null;
+  onmessage: ((event: WebSocket.MessageEvent) => void) | null;
+
+  /**
+   * Starts the closing handshake (RFC 6455 section 7.1.2): sends a Close frame behind what was sent
+   * before. A peer that is not done after `closeTimeout` is terminated. While the connection is
+   * being opened, gives that up: 'error', then 'close' with 1006. Later calls do nothing.
+   *
+   * @param code 1000 to 1014 without 1004, 1005 and 1006, or 3000 to 4999. Without one the frame is
+   *   empty, and the peer sees 1005
+   * @param data The reason, of at most 123 bytes
+   * @throws {TypeError | RangeError} One of them is not that; nothing has happened then
+   */
+  close(code?: number, data?: string | Buffer | Uint8Array): void;
+
+  /** Stops reading. What has been read already is still delivered. Does nothing unless open. */
+  pause(): void;
+
+  /**
+   * Sends a PING frame (RFC 6455 section 5.5.2). 'pong' follows if the peer answers.
+   *
+   * @param data At most 125 bytes
+   * @param mask Without effect: clients mask and servers do not (section 5.1)
+   * @param cb As in `send()`
+   * @throws {RangeError} `data` is longer
+   * @throws {Error} The connection is still being opened
+   */
+  ping(data?: unknown, mask?: boolean, cb?: (err: Error) => void): void;
+  /** Sends a PONG frame; as `ping()`. */
+  pong(data?: unknown, mask?: boolean, cb?: (err: Error) => void): void;
+
+  /** Goes on reading. */
+  resume(): void;
+
+  /**
+   * Sends a message: text if `data` is a string or a number, binary otherwise. `undefined`, `null`
+   * and the like are an empty message. A Blob is read first, and what is sent meanwhile waits.
+   *
+   * All messages of one delivery share a write. The memory of `data` may be reused at once.
+   *
+   * @param cb Called when the system has taken the message, or with an Error if it never will.
+   *   Never called before `send()` has returned
+   * @throws {Error} The connection is still being opened
+   * @throws {TypeError} `data` is nothing that `Buffer.from()` takes
+   */
+  send(data: WebSocket.BufferLike, cb?: (err?: Error) => void): void;
+  send(
+    data: WebSocket.BufferLike,
+    options: {
+      /** Without effect: no extension is in use. */
+      compress?: boolean | undefined;
+      /** Whether to send a binary message. */
+      binary?: boolean | undefined;
+      /** Whether this is the last fragment of the message (RFC 6455 section 5.4). Default true. */
+      fin?: boolean | undefined;
+      /** Without effect: clients mask and servers do not (RFC 6455 section 5.1). */
+      mask?: boolean | undefined;
+    },
+    cb?: (err?: Error) => void,
+  ): void;
+
+  /** Drops the connection: 'close' with 1006 follows, without 'error' if it was open. */
+  terminate(): void;
+
+  /** Registers a listener once; other types than these are ignored. */
+  addEventListener<K extends keyof WebSocket.WebSocketEventMap>(
+    type: K,
+    listener:
+      | ((event: WebSocket.WebSocketEventMap[K]) => void)
+      | { handleEvent(event: WebSocket.WebSocketEventMap[K]): void },
+    options?: WebSocket.EventListenerOptions,
+  ): void;
+  removeEventListener<K extends keyof WebSocket.WebSocketEventMap>(
+    type: K,
+    listener:
+      | ((event: WebSocket.WebSocketEventMap[K]) => void)
+      | { handleEvent(event: WebSocket.WebSocketEventMap[K]): void },
+  ): void;
+
+  /**
+   * | event | arguments | when |
+   * | --- | --- | --- |
+   * | upgrade | response | the server has accepted; before 'open' |
+   * | open | | messages can be sent |
+   * | message | data, isBinary | a whole message has come. Text is a Buffer and `false` |
+   * | ping, pong | data | a frame of that kind has come. PING frames are answered before |
+   * | drain | | the send queue is empty again after `bufferedAmount` was above 1 MiB |
+   * | error | error | at most once, before 'close'. Thrown if nobody listens |
+   * | close | code, reason | once, as the last. 1005: the peer's Close frame has no code. 1006: the peer sent none |
+   */
+  on(event: 'close', listener: (this: WebSocket, code: number, reason: Buffer) => void): this;
+  on(event: 'error', listener: (this: WebSocket, error: Error) => void): this;
+  on(event: 'upgrade', listener: (this: WebSocket, request: IncomingMessage) => void): this;
+  on(
+    event: 'message',
+    listener: (this: WebSocket, data: WebSocket.RawData, isBinary: boolean) => void,
+  ): this;
+  on(event: 'open' | 'drain', listener: (this: WebSocket) => void): this;
+  on(event: 'ping' | 'pong', listener: (this: WebSocket, data: Buffer) => void): this;
+  on(event: string | symbol, listener: (this: WebSocket, ...args: any[]) => void): this;
+
+  once(event: 'close', listener: (this: WebSocket, code: number, reason: Buffer) => void): this;
+  once(event: 'error', listener: (this: WebSocket, error: Error) => void): this;
+  once(event: 'upgrade', listener: (this: WebSocket, request: IncomingMessage) => void): this;
+  once(
+    event: 'message',
+    listener: (this: WebSocket, data: WebSocket.RawData, isBinary: boolean) => void,
+  ): this;
+  once(event: 'open' | 'drain', listener: (this: WebSocket) => void): this;
+  once(event: 'ping' | 'pong', listener: (this: WebSocket, data: Buffer) => void): this;
+  once(event: string | symbol, listener: (this: WebSocket, ...args: any[]) => void): this;
+
+  off(event: 'close', listener: (this: WebSocket, code: number, reason: Buffer) => void): this;
+  off(event: 'error', listener: (this: WebSocket, error: Error) => void): this;
+  off(event: 'upgrade', listener: (this: WebSocket, request: IncomingMessage) => void): this;
+  off(
+    event: 'message',
+    listener: (this: WebSocket, data: WebSocket.RawData, isBinary: boolean) => void,
+  ): this;
+  off(event: 'open' | 'drain', listener: (this: WebSocket) => void): this;
+  off(event: 'ping' | 'pong', listener: (this: WebSocket, data: Buffer) => void): this;
+  off(event: string | symbol, listener: (this: WebSocket, ...args: any[]) => void): this;
+
+  addListener(
+    event: 'close',
+    listener: (this: WebSocket, code: number, reason: Buffer) => void,
+  ): this;
+  addListener(event: 'error', listener: (this: WebSocket, error: Error) => void): this;
+  addListener(
+    event: 'message',
+    listener: (this: WebSocket, data: WebSocket.RawData, isBinary: boolean) => void,
+  ): this;
+  addListener(event: string | symbol, listener: (this: WebSocket, ...args: any[]) => void): this;
+
+  removeListener(
+    event: 'close',
+    listener: (this: WebSocket, code: number, reason: Buffer) => void,
+  ): this;
+  removeListener(event: 'error', listener: (this: WebSocket, error: Error) => void): this;
+  removeListener(
+    event: 'message',
+    listener: (this: WebSocket, data: WebSocket.RawData, isBinary: boolean) => void,
+  ): this;
+  removeListener(event: string | symbol, listener: (this: WebSocket, ...args: any[]) => void): this;
+}
+
+declare namespace WebSocket {
+  /** What `send()` takes. */
+  type BufferLike =
+    | string
+    | Buffer
+    | DataView
+    | number
+    | ArrayBufferView
+    | Uint8Array
+    | ArrayBuffer
+    | SharedArrayBuffer
+    | Blob
+    | readonly any[]
+    | readonly number[]
+    | { valueOf(): ArrayBuffer }
+    | { valueOf(): SharedArrayBuffer }
+    | { valueOf(): Uint8Array }
+    | { valueOf(): readonly number[] }
+    | { valueOf(): string }
+    | { [Symbol.toPrimitive](hint: string): string };
+
+  /** What 'message' brings, by `binaryType`. */
+  type RawData = Buffer | ArrayBuffer | Buffer[];
+  /** What `event.data` of a MessageEvent is. */
+  type Data = string | Buffer | ArrayBuffer | Buffer[];
+
+  /**
+   * The `code` of the errors that uvws itself makes. Errors of the system have the codes of Node,
+   * such as `ECONNREFUSED` or `EADDRINUSE`.
+   *
+   * | code | where | what |
+   * | --- | --- | --- |
+   * | `WS_ERR_UNEXPECTED_RSV_1`, `WS_ERR_UNEXPECTED_RSV_2_3` | 'error' | a reserved bit is set; 1002 |
+   * | `WS_ERR_INVALID_OPCODE` | 'error' | an unknown opcode, or a fragment out of order; 1002 |
+   * | `WS_ERR_EXPECTED_FIN` | 'error' | a control frame is fragmented; 1002 |
+   * | `WS_ERR_EXPECTED_MASK`, `WS_ERR_UNEXPECTED_MASK` | 'error' | a client's frame is not masked, a server's is; 1002 |
+   * | `WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH` | 'error' | a control frame is too long or too short; 1002 |
+   * | `WS_ERR_INVALID_CLOSE_CODE` | 'error' | a Close frame has a code that it may not have; 1002 |
+   * | `WS_ERR_INVALID_UTF8` | 'error' | text is not UTF-8; 1007 |
+   * | `WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH` | 'error' | a frame announces 2^53 bytes or more; 1009 |
+   * | `WS_ERR_UNSUPPORTED_MESSAGE_LENGTH` | 'error' | a message is longer than `maxPayload`; 1009 |
+   * | `WS_ERR_TOO_MANY_BUFFERED_PARTS` | 'error' | a message has more than `maxFragments` fragments; 1008 |
+   * | `HPE_INVALID_CONSTANT`, `HPE_HEADER_OVERFLOW` | 'error' of a client | the response is no HTTP, or too long |
+   * | `ABORT_ERR` | 'error' of a client | `signal` has aborted |
+   * | `ERR_UVWS_CONTEXT_CLOSED` | 'error' | the context has ended, or does not accept this any more |
+   * | `ERR_STREAM_DESTROYED` | callback of `send()` | the connection ended before the message was sent |
+   * | `ERR_UVWS_NOT_SUPPORTED` | thrown | an option, URL or socket that is not supported |
+   * | `ERR_SOCKET_BAD_PORT` | thrown | a port that is none |
+   * | `ERR_UVWS_ADDON` | thrown by `require` | there is no binary for this platform, or it cannot be loaded |
+   */
+  type ErrorCode =
+    | 'ABORT_ERR'
+    | 'ERR_SOCKET_BAD_PORT'
+    | 'ERR_STREAM_DESTROYED'
+    | 'ERR_UVWS_ADDON'
+    | 'ERR_UVWS_CONTEXT_CLOSED'
+    | 'ERR_UVWS_NOT_SUPPORTED'
+    | 'HPE_HEADER_OVERFLOW'
+    | 'HPE_INVALID_CONSTANT'
+    | 'WS_ERR_EXPECTED_FIN'
+    | 'WS_ERR_EXPECTED_MASK'
+    | 'WS_ERR_INVALID_CLOSE_CODE'
+    | 'WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH'
+    | 'WS_ERR_INVALID_OPCODE'
+    | 'WS_ERR_INVALID_UTF8'
+    | 'WS_ERR_TOO_MANY_BUFFERED_PARTS'
+    | 'WS_ERR_UNEXPECTED_MASK'
+    | 'WS_ERR_UNEXPECTED_RSV_1'
+    | 'WS_ERR_UNEXPECTED_RSV_2_3'
+    | 'WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH'
+    | 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH';
+
+  /** Options of clients and servers. */
+  interface ConnectionOptions {
+    /** Whether to answer PING frames. Default true. */
+    autoPong?: boolean | undefined;
+    /**
+     * Time from our Close frame to the end of the connection, at the latest; then it is
+     * terminated. Default 30,000. At most 2^32 - 1, which `Infinity` stands for.
+     */
+    closeTimeout?: number | undefined;
+    /** The context to join. Default: the default context of the environment. */
+    context?: Context | undefined;
+    /** Most fragments of one message; 0 or Infinity for no limit. Default 16,384. Breach: 1008. */
+    maxFragments?: number | undefined;
+    /** Largest message; 0 or Infinity for no limit. Default 104,857,600. Breach: 1009. */
+    maxPayload?: number | undefined;
+    /** Whether to deliver text without checking that it is UTF-8. Default false. */
+    skipUTF8Validation?: boolean | undefined;
+    /** Without effect. Default true. */
+    allowSynchronousEvents?: boolean | undefined;
+    /** Without effect: the extension is never in use. */
+    perMessageDeflate?: boolean | object | undefined;
+  }
+
+  /**
+   * Options of a client. What else `ws` passes on to `http.request`, such as `agent`,
+   * `createConnection`, `lookup` or `localAddress`, throws `ERR_UVWS_NOT_SUPPORTED`, and so do
+   * `followRedirects`, `finishRequest` and `generateMask`.
+   */
+  interface ClientOptions extends ConnectionOptions {
+    /** `user:password` of an Authorization header. That of the URL, or a given header, counts more. */
+    auth?: string | undefined;
+    /** IP version: 4, 6, or 0 for both, the default. */
+    family?: 0 | 4 | 6 | undefined;
+    /** Time for the opening handshake, name lookup included; 0 for no limit, the default. */
+    handshakeTimeout?: number | undefined;
+    /** Further header lines. An array is several lines. Those of the handshake are left out. */
+    headers?: OutgoingHttpHeaders | { [name: string]: string | string[] } | undefined;
+    /** The Origin header. */
+    origin?: string | undefined;
+    /** Subprotocols, if they are not an argument of their own. */
+    protocols?: string | string[] | undefined;
+    /** The protocol version. Default and only one: 13. */
+    protocolVersion?: number | undefined;
+    /** Gives up the opening handshake when it aborts: 'error' with `ABORT_ERR`, 'close' with 1006. */
+    signal?: AbortSignal | undefined;
+    agent?: ClientRequestArgs['agent'];
+  }
+
+  type VerifyClientCallbackSync<Request extends IncomingMessage = IncomingMessage> = (info: {
+    origin: string;
+    secure: boolean;
+    req: Request;
+  }) => boolean;
+  type VerifyClientCallbackAsync<Request extends IncomingMessage = IncomingMessage> = (
+    info: { origin: string; secure: boolean; req: Request },
+    callback: (
+      res: boolean,
+      /** Status of the refusal. Default 401. */
+      code?: number,
+      /** Body of the refusal. Default: the status's phrase. */
+      message?: string,
+      headers?: OutgoingHttpHeaders,
+    ) => void,
+  ) => void;
+
+  /** Options of a server: one and only one of `port`, `server` and `noServer`. */
+  interface ServerOptions<
+    U extends typeof WebSocket = typeof WebSocket,
+    V extends typeof IncomingMessage = typeof IncomingMessage,
+  > extends ConnectionOptions {
+    /** Name or address to listen on. Default: all addresses of both IP versions. */
+    host?: string | undefined;
+    /** Port to listen on, 0 to 65,535. With 0 the system chooses, see `address()`. */
+    port?: number | undefined;
+    /** Length of the system's queue of connections that are not yet accepted. Default 511. */
+    backlog?: number | undefined;
+    /** HTTP server whose upgrades to take. Its plain TCP connections become native ones. */
+    server?: HTTPServer<V> | HTTPSServer<V> | undefined;
+    /** Whether only `handleUpgrade()` brings connections. Default false. */
+    noServer?: boolean | undefined;
+    /** The only path to accept, compared without the query; other requests get 400. */
+    path?: string | undefined;
+    /** Whether to keep `clients`. Default true. */
+    clientTracking?: boolean | undefined;
+    /**
+     * Time from accepting a connection to the end of its request's head, with `port`; 0 for no
+     * limit. Default 10,000. Breach: 408.
+     */
+    handshakeTimeout?: number | undefined;
+    /** Chooses a subprotocol of those offered, or none. Default: the first one. */
+    handleProtocols?:
+      ((protocols: Set<string>, request: InstanceType<V>) => string | false) | null | undefined;
+    /** Decides on a request. With two parameters it is given a callback. */
+    verifyClient?:
+      | VerifyClientCallbackAsync<InstanceType<V>>
+      | VerifyClientCallbackSync<InstanceType<V>>
+      | null
+      | undefined;
+    /** Class of the connections: WebSocket or a subclass. */
+    WebSocket?: U | undefined;
+  }
+
+  interface AddressInfo {
+    address: string;
+    family: string;
+    port: number;
+  }
+
+  /**
+   * A WebSocket server (RFC 6455 section 4.2): a listener of its own, or the upgrades of an HTTP
+   * server.
+   *
+   * A request that is no valid upgrade is refused without an event: 400, 405, 426, 431, or 408 if
+   * it does not end in time. A handler that throws while it decides is answered with 500.
+   */
+  class Server<
+    T extends typeof WebSocket = typeof WebSocket,
+    U extends typeof IncomingMessage = typeof IncomingMessage,
+  > extends EventEmitter {
+    /** Readable and writable; what concerns handshakes is read at each. */
+    options: ServerOptions<T, U>;
+    /** The open connections, with `clientTracking`. */
+    clients: Set<InstanceType<T>>;
+    /** The context that the server belongs to. */
+    readonly context: Context;
+
+    /**
+     * Errors that come later, `EADDRINUSE` for one, are told by 'error'.
+     *
+     * @param callback Listener for 'listening', with `port`
+     * @throws {TypeError} An option is of the wrong type, or there is not one way to listen
+     * @throws {RangeError} A number is out of range
+     */
+    constructor(options?: ServerOptions<T, U>, callback?: () => void);
+
+    /**
+     * Where the server listens; null before that and after `close()`.
+     *
+     * @throws {Error} With `noServer`
+     */
+    address(): AddressInfo | string | null;
+
+    /**
+     * Stops accepting connections; open ones stay. 'close' follows: with `port` when the last
+     * connection is gone, otherwise when the last of `clients` is.
+     *
+     * @param cb Listener for 'close'; called with an Error if the server was closed before
+     */
+    close(cb?: (err?: Error) => void): void;
+
+    /**
+     * Upgrades a connection of Node's. Its socket is taken over and destroyed on Node's side.
+     *
+     * @param callback Called with the WebSocket before anything that it receives
+     * @throws {Error} `ERR_UVWS_NOT_SUPPORTED`: the socket is no plain `net.Socket`. Without a code:
+     *   it was upgraded before
+     */
+    handleUpgrade(
+      request: InstanceType<U>,
+      socket: Duplex,
+      upgradeHead: Buffer,
+      callback: (client: InstanceType<T>, request: InstanceType<U>) => void,
+    ): void;
+
+    /** Decides by `path` whether a request is for this server. May be replaced. */
+    shouldHandle(request: InstanceType<U>): boolean | Promise<boolean>;
+
+    /**
+     * | event | arguments | when |
+     * | --- | --- | --- |
+     * | listening | | the port is bound |
+     * | connection | websocket, request | a connection is open |
+     * | headers | lines, request | before the response is sent; lines may be appended |
+     * | error | error | listening has failed |
+     * | wsClientError | error, socket, request | `handleUpgrade()` refuses a request; the listener owns the socket |
+     * | close | | after `close()` |
+     */
+    on(
+      event: 'connection',
+      cb: (this: Server<T>, websocket: InstanceType<T>, request: InstanceType<U>) => void,
+    ): this;
+    on(event: 'error', cb: (this: Server<T>, error: Error) => void): this;
+    on(
+      event: 'headers',
+      cb: (this: Server<T>, headers: string[], request: InstanceType<U>) => void,
+    ): this;
+    on(event: 'close' | 'listening', cb: (this: Server<T>) => void): this;
+    on(
+      event: 'wsClientError',
+      cb: (this: Server<T>, error: Error, socket: Duplex, request: InstanceType<U>) => void,
+    ): this;
+    on(event: string | symbol, listener: (this: Server<T>, ...args: any[]) => void): this;
+
+    once(
+      event: 'connection',
+      cb: (this: Server<T>, websocket: InstanceType<T>, request: InstanceType<U>) => void,
+    ): this;
+    once(event: 'error', cb: (this: Server<T>, error: Error) => void): this;
+    once(
+      event: 'headers',
+      cb: (this: Server<T>, headers: string[], request: InstanceType<U>) => void,
+    ): this;
+    once(event: 'close' | 'listening', cb: (this: Server<T>) => void): this;
+    once(
+      event: 'wsClientError',
+      cb: (this: Server<T>, error: Error, socket: Duplex, request: InstanceType<U>) => void,
+    ): this;
+    once(event: string | symbol, listener: (this: Server<T>, ...args: any[]) => void): this;
+
+    off(event: string | symbol, listener: (this: Server<T>, ...args: any[]) => void): this;
+    addListener(event: string | symbol, listener: (this: Server<T>, ...args: any[]) => void): this;
+    removeListener(event: string | symbol, listener: (...args: any[]) => void): this;
+  }
+
+  const WebSocketServer: typeof Server;
+  interface WebSocketServer<
+    T extends typeof WebSocket = typeof WebSocket,
+    U extends typeof IncomingMessage = typeof IncomingMessage,
+  > extends Server<T, U> {} // eslint-disable-line @typescript-eslint/no-empty-interface
+
+  const WebSocket: typeof import('.');
+  interface WebSocket extends WebSocketAlias {} // eslint-disable-line @typescript-eslint/no-empty-interface
+
+  /** Where a context stands. A state is never left for an earlier one. */
+  type ContextState =
+    /** Everything is possible. */
+    | 'running'
+    /** `drain()`: no new servers; connections go on until they end by themselves. */
+    | 'draining'
+    /** `close()`: no new connections; closing handshakes run. */
+    | 'closing'
+    /** Handles are being closed. */
+    | 'destroying'
+    /** The last handle is closed, and 'close' emitted. */
+    | 'destroyed';
+
+  interface ContextOptions {
+    /** Anything; it becomes `data`. */
+    data?: unknown;
+    /** A name for logs. Default `''`. */
+    name?: string | undefined;
+    /** Destroys the context when it aborts; its reason is the cause of the errors that follow. */
+    signal?: AbortSignal | undefined;
+  }
+
+  interface ContextCloseOptions {
+    /** Status code of the Close frames, as in `WebSocket.close()`. Default 1001, going away. */
+    code?: number | undefined;
+    /** Reason of the Close frames, of at most 123 bytes. Default `''`. */
+    reason?: string | Uint8Array | undefined;
+    /** When the rest is terminated; Infinity for never. Default 30,000. */
+    timeout?: number | undefined;
+    /** Terminates the rest when it aborts. */
+    signal?: AbortSignal | undefined;
+  }
+
+  /** What a context has, and what it has had. */
+  interface ContextStats {
+    /** Handles on the loop that are open or closing. */
+    handles: number;
+    /** Those of them that are closing. */
+    closing: number;
+    /** Open connections. */
+    connections: number;
+    /** Servers that listen. */
+    listeners: number;
+    /** Clients whose opening handshake is under way. */
+    pendingConnects: number;
+    /** Connections of servers whose opening handshake is under way. */
+    pendingHandshakes: number;
+    /** Bytes of partial messages and of send queues. */
+    bytesBuffered: number;
+    /** Bytes read since the start. */
+    bytesReceived: number;
+    /** Bytes written since the start. */
+    bytesSent: number;
+    /** Messages received since the start. */
+    messagesReceived: number;
+    /** Messages sent since the start. */
+    messagesSent: number;
+  }
+
+  /**
+   * Everything on this thread's loop that belongs and ends together: servers, clients, connections
+   * and timers, and a handle that wakes the loop from any thread. The loop itself belongs to Node
+   * and is left as it was found.
+   *
+   * `drain()`, `close()` and `destroy()` may be called any number of times, in any state, from
+   * anywhere. They return `closed`, and call nothing of yours before they have returned. The end is
+   * told in this order: 'close' of each connection, of each server, of the context, then `closed`.
+   *
+   * A context by itself does not keep the process alive. A server and a connection do, from the
+   * moment it is asked for, and so does a context that is ending.
+   */
+  class Context extends EventEmitter {
+    constructor(options?: ContextOptions);
+
+    /**
+     * The context that servers and clients join without the `context` option. Made on first use,
+     * and made again once it is destroyed.
+     */
+    static readonly default: Context;
+
+    readonly state: ContextState;
+    /** Resolves when the context is destroyed. Always the same promise; never rejects. */
+    readonly closed: Promise<void>;
+    /** Yours. */
+    data: unknown;
+    readonly name: string;
+
+    /**
+     * Makes the loop turn and emits 'waitCancelled'. Stops nothing. Calls before the loop turns are
+     * one event.
+     *
+     * @returns False once the context is being destroyed
+     */
+    cancelService(): boolean;
+    /** As `cancelService()`. */
+    wake(): boolean;
+    /** What `wake()` of any thread takes. May be posted, and is never used again. */
+    readonly wakeToken: bigint;
+
+    /** Closes the servers. The context ends when its last connection has ended by itself. */
+    drain(): Promise<void>;
+    /**
+     * Closes the servers, and each open connection by a closing handshake behind what was sent
+     * before. Clients that are still connecting fail with `ERR_UVWS_CONTEXT_CLOSED`, upgrades that
+     * are half done are answered with 503. Called again, only `signal` has a meaning.
+     *
+     * @throws {TypeError | RangeError} An option is not valid; nothing has happened then
+     */
+    close(options?: ContextCloseOptions): Promise<void>;
+    /**
+     * Ends everything at once, without Close frames: peers see 1006. From within a handler it takes
+     * effect when the delivery is over, and no further message is delivered.
+     *
+     * @param error The `cause` of the errors of clients that were still connecting
+     */
+    destroy(error?: Error): Promise<void>;
+
+    /** Lets servers and connections keep the process alive, as they do at first. */
+    ref(): this;
+    /** Lets nothing of this context keep the process alive. */
+    unref(): this;
+    hasRef(): boolean;
+
+    /** All zero once destroyed. */
+    stats(): ContextStats;
+
+    /** As `close()`. Node 20 may have it as `Symbol.for('nodejs.asyncDispose')` only. */
+    [Symbol.asyncDispose](): Promise<void>;
+
+    on(event: 'listening', listener: (this: this, server: Server) => void): this;
+    on(
+      event: 'connection',
+      listener: (
+        this: this,
+        websocket: WebSocketAlias,
+        request: IncomingMessage,
+        server: Server,
+      ) => void,
+    ): this;
+    on(event: 'waitCancelled' | 'draining' | 'close', listener: (this: this) => void): this;
+    on(event: string | symbol, listener: (this: this, ...args: any[]) => void): this;
+
+    once(event: 'listening', listener: (this: this, server: Server) => void): this;
+    once(
+      event: 'connection',
+      listener: (
+        this: this,
+        websocket: WebSocketAlias,
+        request: IncomingMessage,
+        server: Server,
+      ) => void,
+    ): this;
+    once(event: 'waitCancelled' | 'draining' | 'close', listener: (this: this) => void): this;
+    once(event: string | symbol, listener: (this: this, ...args: any[]) => void): this;
+  }
+
+  /**
+   * Wakes the context that `token` is the `wakeToken` of. Safe in any thread, at any time, for ever.
+   *
+   * @returns False if the context is being destroyed or is gone
+   * @throws {TypeError} The token is no bigint
+   */
+  function wake(token: bigint): boolean;
+
+  /**
+   * Ends contexts when the process gets a signal: the first one closes them, a second one destroys
+   * them. Then the signal is raised again without these handlers, so that the exit status is
+   * 128 + n. Nothing else in uvws handles signals.
+   *
+   * @returns Removes the handlers
+   * @throws {TypeError | RangeError} An argument is not valid
+   * @throws {Error} `ERR_UVWS_NOT_SUPPORTED`: in a worker, which gets no signals
+   */
+  function closeOnSignals(
+    contexts: Context | Iterable<Context>,
+    options?: {
+      /** Default `['SIGINT', 'SIGTERM']`. */
+      signals?: NodeJS.Signals[] | undefined;
+      /** Time for the closing handshakes. Default 30,000. */
+      timeout?: number | undefined;
+    },
+  ): () => void;
+
+  /**
+   * Shows a WebSocket as a Duplex stream: a chunk is a message. With `readableObjectMode` text is a
+   * string. While nobody reads, the WebSocket is paused; ending the stream closes it, destroying
+   * the stream terminates it.
+   */
+  function createWebSocketStream(websocket: WebSocketAlias, options?: DuplexOptions): Duplex;
+
+  interface WebSocketEventMap {
+    open: Event;
+    error: ErrorEvent;
+    close: CloseEvent;
+    message: MessageEvent;
+  }
+
+  interface EventListenerOptions {
+    /** Whether to remove the listener when it is called. Default false. */
+    once?: boolean | undefined;
+  }
+
+  interface Event {
+    readonly type: string;
+    readonly target: WebSocketAlias;
+  }
+
+  interface ErrorEvent extends Event {
+    readonly error: any;
+    readonly message: string;
+  }
+
+  interface CloseEvent extends Event {
+    /** Whether both sides have sent a Close frame. */
+    readonly wasClean: boolean;
+    readonly code: number;
+    readonly reason: string;
+  }
+
+  interface MessageEvent extends Event {
+    /** A string for text, otherwise what `binaryType` says. */
+    readonly data: Data;
+  }
+}
+
+type WebSocketAlias = WebSocket;
+
+export = WebSocket;
