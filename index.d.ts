@@ -230,6 +230,10 @@ declare class WebSocket extends EventEmitter {
   removeListener(event: string | symbol, listener: (this: WebSocket, ...args: any[]) => void): this;
 }
 
+// Within the namespace `WebSocket` is its member of that name.
+declare const WebSocketAlias: typeof WebSocket;
+interface WebSocketAlias extends WebSocket {}
+
 declare namespace WebSocket {
   /** What `send()` takes. */
   type BufferLike =
@@ -520,10 +524,10 @@ declare namespace WebSocket {
   interface WebSocketServer<
     T extends typeof WebSocket = typeof WebSocket,
     U extends typeof IncomingMessage = typeof IncomingMessage,
-  > extends Server<T, U> {} // eslint-disable-line @typescript-eslint/no-empty-interface
+  > extends Server<T, U> {}
 
-  const WebSocket: typeof import('.');
-  interface WebSocket extends WebSocketAlias {} // eslint-disable-line @typescript-eslint/no-empty-interface
+  const WebSocket: typeof WebSocketAlias;
+  interface WebSocket extends WebSocketAlias {}
 
   /** Where a context stands. A state is never left for an earlier one. */
   type ContextState =
@@ -749,7 +753,5 @@ declare namespace WebSocket {
     readonly data: Data;
   }
 }
-
-type WebSocketAlias = WebSocket;
 
 export = WebSocket;

@@ -41,16 +41,20 @@ function onAccepted(websocket, server, id, protocol) {
   websocket.emit('open');
 }
 
-/** The opening handshake of a client is done. */
-function onOpened(websocket, head, hasProtocol) {
+/**
+ * The opening handshake of a client is done.
+ *
+ * @param {() => boolean} isMuted Tells whether the context is being destroyed meanwhile
+ */
+function onOpened(websocket, head, hasProtocol, isMuted) {
   if (websocket._readyState !== CONNECTING) return;
   const response = new UpgradeMessage(head, websocket._id);
   if (hasProtocol) {
     websocket._protocol = UpgradeMessage.header(response, 'sec-websocket-protocol') ?? '';
   }
   websocket.emit('upgrade', response);
-  // A listener may have closed it.
-  if (websocket._readyState !== CONNECTING) return;
+  // A listener may have closed it, or ended its context.
+  if (websocket._readyState !== CONNECTING || isMuted()) return;
   UpgradeMessage.attach(response, websocket);
   websocket._sendId = websocket._id;
   websocket._readyState = OPEN;

@@ -39,8 +39,16 @@ class Socket extends EventEmitter {
     this.#destroyed = id === NONE;
   }
 
+  /** Asks for everything, and keeps it. */
   #info() {
-    if (this.#id !== NONE) this.#known = native.connectionInfo(this.#id) ?? this.#known;
+    const info = this.#id === NONE ? null : native.connectionInfo(this.#id);
+    // A closed socket has no addresses: those that are known stay.
+    if (info != null) {
+      const isClosed = info.remoteAddress == null;
+      this.#known = isClosed
+        ? { ...this.#known, bytesRead: info.bytesRead, bytesWritten: info.bytesWritten }
+        : info;
+    }
     return this.#known;
   }
 

@@ -251,7 +251,7 @@ class WebSocketServer extends EventEmitter {
     } else if (this.clients !== undefined && this.clients.size > 0) {
       this.#waitsForClients = true;
     } else {
-      process.nextTick(emitClose, this);
+      process.nextTick(emitCloseOnce, this);
     }
   }
 
@@ -505,7 +505,7 @@ class WebSocketServer extends EventEmitter {
 
   /** The context has ended; for lib/context.js. */
   _conclude() {
-    if (this._state !== CLOSED) emitClose(this);
+    emitCloseOnce(this);
   }
 
   /** A connection of this server is gone; for lib/incoming.js. */
@@ -514,7 +514,7 @@ class WebSocketServer extends EventEmitter {
     this.clients.delete(websocket);
     if (this.#waitsForClients && this.clients.size === 0) {
       this.#waitsForClients = false;
-      process.nextTick(emitClose, this);
+      process.nextTick(emitCloseOnce, this);
     }
   }
 }
@@ -531,6 +531,11 @@ function emitClose(server) {
   server._state = CLOSED;
   Context.leave(server.context, server);
   server.emit('close');
+}
+
+/** The end of the context may come between the decision to emit 'close' and doing so. */
+function emitCloseOnce(server) {
+  if (server._state !== CLOSED) emitClose(server);
 }
 
 function destroyOnError() {

@@ -93,15 +93,17 @@ function nodeResources() {
 
 /**
  * Every handle on libuv's loop, of whoever it is, by kind. The diagnostic report walks
- * the whole loop, so it also sees what an addon put there behind Node's back.
+ * the whole loop, so it also sees what an addon put there behind Node's back. Timers
+ * that do not keep the loop alive are left out: V8 has some, which come and go.
  */
 function loopHandles() {
   const counts = {};
-  for (const { type } of process.report.getReport().libuv) counts[type] = (counts[type] ?? 0) + 1;
-  return Object.entries(counts)
-    .sort()
-    .map(([type, count]) => `${count} ${type}`)
-    .join(', ');
+  for (const { type, is_referenced: isReferenced } of process.report.getReport().libuv) {
+    if (type === 'loop' || (type === 'timer' && !isReferenced)) continue;
+    counts[type] = (counts[type] ?? 0) + 1;
+  }
+  const kinds = Object.entries(counts).map(([type, count]) => `${count} ${type}`);
+  return kinds.sort().join(', ');
 }
 
 /** Waits until all close callbacks of this turn of the loop have run: they are its last phase. */
@@ -408,6 +410,8 @@ async function interruptChild() {
 /** Runs the cycles in a worker, which has to end by itself and to leave nothing behind. */
 async function runWorker(options) {
   const findings = new Findings();
+  // A worker writes through the main thread's streams, which Node opens on first use.
+  void [process.stdout, process.stderr];
   await nextTurn();
   const before = { handles: loopHandles(), descriptors: openDescriptors() };
   const worker = new Worker(__filename, { workerData: options });

@@ -1,6 +1,6 @@
 //! One libwebsockets-style context: everything that lives on one loop and ends together.
 //!
-//! A context owns four small handles (a prepare and a check watcher, one timer, one wake handle),
+//! A context owns four small handles (an idle and a check watcher, one timer, one wake handle),
 //! the registry of its members (connections and listeners), the buffers they share, and the state
 //! machine that takes all of it down in the right order. It knows nothing of WebSockets and
 //! nothing of JavaScript: members and the delegate are traits.
@@ -9,8 +9,8 @@
 //! Reads and other callbacks only queue [`Record`]s. Once per turn, after the loop has polled (and
 //! before it polls, for what came up elsewhere), [`Context::turn`] hands all records to the
 //! delegate in one delivery and then flushes the members that were written to. While something
-//! waits for a turn the prepare watcher keeps the loop alive, so nothing is lost when it is the
-//! last thing on the loop.
+//! waits for a turn the idle watcher keeps the loop alive and from blocking in a poll, so nothing is
+//! lost or late when it is the last thing on the loop.
 //!
 //! # The end
 //! ```text
@@ -37,8 +37,7 @@ pub(crate) use stats::{Counters, Stats};
 
 use crate::uv::wake::{Wake, WakeOwner};
 use crate::uv::{
-    Check, CheckOwner, Loop, Owner, Prepare, PrepareOwner, ReceiveBuffer, Timer, TimerOwner,
-    UvError,
+    Check, CheckOwner, Idle, IdleOwner, Loop, Owner, ReceiveBuffer, Timer, TimerOwner, UvError,
 };
 use deadlines::Deadlines;
 
@@ -88,7 +87,7 @@ pub(crate) struct Context {
     closing_timeout: Cell<u64>,
     keep_alive: Cell<bool>,
 
-    prepare: OnceCell<Prepare>,
+    idle: OnceCell<Idle>,
     check: OnceCell<Check>,
     timer: OnceCell<Timer>,
     wake: OnceCell<Wake>,
@@ -119,7 +118,7 @@ impl Context {
             destroy_queued: Cell::new(false),
             closing_timeout: Cell::new(0),
             keep_alive: Cell::new(true),
-            prepare: OnceCell::new(),
+            idle: OnceCell::new(),
             check: OnceCell::new(),
             timer: OnceCell::new(),
             wake: OnceCell::new(),
@@ -142,9 +141,9 @@ impl Context {
     }
 
     fn open_handles(self: &Rc<Self>) -> Result<(), UvError> {
-        let prepare = Prepare::start(self.on, self.clone_as_prepare())?;
+        let idle = Idle::new(self.on, self.clone_as_idle())?;
         self.handle_opened();
-        let _ = self.prepare.set(prepare);
+        let _ = self.idle.set(idle);
         let check = Check::start(self.on, self.clone_as_check())?;
         self.handle_opened();
         let _ = self.check.set(check);
@@ -157,7 +156,7 @@ impl Context {
         Ok(())
     }
 
-    fn clone_as_prepare(self: &Rc<Self>) -> Rc<dyn PrepareOwner> {
+    fn clone_as_idle(self: &Rc<Self>) -> Rc<dyn IdleOwner> {
         Rc::<Self>::clone(self)
     }
 
@@ -237,8 +236,8 @@ impl Context {
 
     fn want_turn(&self) {
         if !self.turn_wanted.replace(true) {
-            if let Some(prepare) = self.prepare.get() {
-                prepare.set_ref(true);
+            if let Some(idle) = self.idle.get() {
+                idle.start();
             }
         }
     }
@@ -432,8 +431,8 @@ impl Context {
         if let Some(check) = self.check.get() {
             check.close();
         }
-        if let Some(prepare) = self.prepare.get() {
-            prepare.close();
+        if let Some(idle) = self.idle.get() {
+            idle.close();
         }
         self.handle_closed();
     }
@@ -492,8 +491,8 @@ impl Context {
             self.run_resumable();
         }
         if self.turn_wanted.replace(false) {
-            if let Some(prepare) = self.prepare.get() {
-                prepare.set_ref(false);
+            if let Some(idle) = self.idle.get() {
+                idle.stop();
             }
         }
     }
@@ -551,7 +550,7 @@ impl Owner for Context {
     }
 }
 
-impl PrepareOwner for Context {
+impl IdleOwner for Context {
     fn before_poll(self: Rc<Self>) {
         self.turn();
     }

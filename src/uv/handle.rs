@@ -38,7 +38,7 @@ unsafe impl RawHandle for sys::uv_tcp_t {}
 // SAFETY: as above.
 unsafe impl RawHandle for sys::uv_timer_t {}
 // SAFETY: as above.
-unsafe impl RawHandle for sys::uv_prepare_t {}
+unsafe impl RawHandle for sys::uv_idle_t {}
 // SAFETY: as above.
 unsafe impl RawHandle for sys::uv_check_t {}
 // SAFETY: as above.

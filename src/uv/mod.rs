@@ -38,4 +38,4 @@ pub(crate) use event_loop::Loop;
 pub(crate) use handle::Owner;
 pub(crate) use tcp::{ReceiveBuffer, StreamOwner, Tcp};
 pub(crate) use timer::{Timer, TimerOwner};
-pub(crate) use watcher::{Check, CheckOwner, Prepare, PrepareOwner};
+pub(crate) use watcher::{Check, CheckOwner, Idle, IdleOwner};

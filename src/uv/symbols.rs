@@ -98,8 +98,9 @@ symbols! {
     fn uv_shutdown(req: *mut sys::uv_shutdown_t, stream: *mut sys::uv_stream_t, cb: sys::uv_shutdown_cb) -> c_int;
     fn uv_timer_init(event_loop: *mut sys::uv_loop_t, handle: *mut sys::uv_timer_t) -> c_int;
     fn uv_timer_start(handle: *mut sys::uv_timer_t, cb: sys::uv_timer_cb, timeout: u64, repeat: u64) -> c_int;
-    fn uv_prepare_init(event_loop: *mut sys::uv_loop_t, handle: *mut sys::uv_prepare_t) -> c_int;
-    fn uv_prepare_start(handle: *mut sys::uv_prepare_t, cb: sys::uv_prepare_cb) -> c_int;
+    fn uv_idle_init(event_loop: *mut sys::uv_loop_t, handle: *mut sys::uv_idle_t) -> c_int;
+    fn uv_idle_start(handle: *mut sys::uv_idle_t, cb: sys::uv_idle_cb) -> c_int;
+    fn uv_idle_stop(handle: *mut sys::uv_idle_t) -> c_int;
     fn uv_check_init(event_loop: *mut sys::uv_loop_t, handle: *mut sys::uv_check_t) -> c_int;
     fn uv_check_start(handle: *mut sys::uv_check_t, cb: sys::uv_check_cb) -> c_int;
     fn uv_async_init(event_loop: *mut sys::uv_loop_t, handle: *mut sys::uv_async_t, cb: sys::uv_async_cb) -> c_int;
@@ -156,9 +157,9 @@ impl Symbols {
                 size_of::<sys::uv_timer_t>(),
             ),
             (
-                "uv_prepare_t",
-                sys::uv_handle_type_UV_PREPARE,
-                size_of::<sys::uv_prepare_t>(),
+                "uv_idle_t",
+                sys::uv_handle_type_UV_IDLE,
+                size_of::<sys::uv_idle_t>(),
             ),
             (
                 "uv_check_t",

@@ -1,4 +1,4 @@
-//! `uv_prepare_t` and `uv_check_t`: just before and just after the loop polls.
+//! `uv_idle_t` and `uv_check_t`: before the loop polls, and just after.
 
 use std::rc::Rc;
 
@@ -8,8 +8,8 @@ use super::error::UvError;
 use super::event_loop::Loop;
 use super::handle::{guard, Core, Owner};
 
-/// Called before each poll.
-pub(crate) trait PrepareOwner: Owner {
+/// Called before each poll while started.
+pub(crate) trait IdleOwner: Owner {
     /// The loop is about to poll.
     fn before_poll(self: Rc<Self>);
 }
@@ -20,26 +20,34 @@ pub(crate) trait CheckOwner: Owner {
     fn after_poll(self: Rc<Self>);
 }
 
-/// A started `uv_prepare_t` that does not keep the loop alive until told to.
-pub(crate) struct Prepare(Rc<Core<sys::uv_prepare_t, dyn PrepareOwner>>);
+/// A `uv_idle_t`. While it is started it keeps the loop alive and keeps it from blocking in a poll:
+/// whatever waits for its owner waits no longer than one iteration.
+pub(crate) struct Idle(Rc<Core<sys::uv_idle_t, dyn IdleOwner>>);
 
-impl Prepare {
-    /// Initialises and starts the watcher.
-    pub(crate) fn start(on: Loop, owner: Rc<dyn PrepareOwner>) -> Result<Self, UvError> {
+impl Idle {
+    /// Initialises the watcher; it is not started yet.
+    pub(crate) fn new(on: Loop, owner: Rc<dyn IdleOwner>) -> Result<Self, UvError> {
         let core = Core::new(on, owner, |on, raw| {
             // SAFETY: U6 and a live loop; `raw` is ours and pinned (U1).
-            unsafe { (on.uv().uv_prepare_init)(on.as_ptr(), raw) }
+            unsafe { (on.uv().uv_idle_init)(on.as_ptr(), raw) }
         })?;
-        let raw = core.raw()?;
-        // SAFETY: U3: initialised just now. Fails only without a callback.
-        unsafe { (on.uv().uv_prepare_start)(raw, Some(on_prepare)) };
-        core.set_ref(false);
         Ok(Self(core))
     }
 
-    /// Lets the watcher keep the loop alive, or not.
-    pub(crate) fn set_ref(&self, keep_alive: bool) {
-        self.0.set_ref(keep_alive);
+    /// Starts the watcher. Does nothing when it is started.
+    pub(crate) fn start(&self) {
+        if let Ok(raw) = self.0.raw() {
+            // SAFETY: U3: active. Fails only without a callback.
+            unsafe { (self.0.on().uv().uv_idle_start)(raw, Some(on_idle)) };
+        }
+    }
+
+    /// Stops the watcher. Does nothing when it is stopped.
+    pub(crate) fn stop(&self) {
+        if let Ok(raw) = self.0.raw() {
+            // SAFETY: U3: active. Never fails.
+            unsafe { (self.0.on().uv().uv_idle_stop)(raw) };
+        }
     }
 
     /// Starts closing; the owner hears `closed`.
@@ -71,9 +79,9 @@ impl Check {
     }
 }
 
-unsafe extern "C" fn on_prepare(raw: *mut sys::uv_prepare_t) {
-    // SAFETY: U4: only `Prepare::start` registers this callback.
-    let core = unsafe { Core::<sys::uv_prepare_t, dyn PrepareOwner>::from_raw(raw) };
+unsafe extern "C" fn on_idle(raw: *mut sys::uv_idle_t) {
+    // SAFETY: U4: only `Idle::start` registers this callback.
+    let core = unsafe { Core::<sys::uv_idle_t, dyn IdleOwner>::from_raw(raw) };
     if let (true, Some(owner)) = (core.is_active(), core.owner()) {
         guard(|| owner.before_poll());
     }

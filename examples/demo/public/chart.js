@@ -3,12 +3,12 @@
 // The figures of the server: how they read, and the line that one of them draws.
 
 {
-  /** A number and its unit, short: 1,234 or 56.7 k. Only those that change keep a last zero. */
+  /** A number and its unit, short: 12,345 or 678 k. Only those that change keep a last zero. */
   function short(value, isFixed, units = ['', 'k', 'M', 'G'], step = 1000) {
     let scaled = value;
     let unit = 0;
-    // Four digits are still easily read.
-    while (scaled >= (unit === 0 && step === 1000 ? 10_000 : step) && unit < units.length - 1) {
+    // Five digits are still easily read.
+    while (scaled >= (unit === 0 && step === 1000 ? 100_000 : step) && unit < units.length - 1) {
       scaled /= step;
       unit += 1;
     }
