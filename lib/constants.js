@@ -24,6 +24,9 @@ module.exports = {
   CLOSED: 3,
   READY_STATE_NAMES: ['CONNECTING', 'OPEN', 'CLOSING', 'CLOSED'],
 
+  /** States of a context, with the numbers of the native half. */
+  PHASES: { RUNNING: 0, DRAINING: 1, CLOSING: 2, DESTROYING: 3 },
+
   // Bits of a WebSocket's `_flags`. The two lowest are the index of its binaryType.
   BINARY_TYPE_BITS: 3,
   IS_SERVER: 1 << 2,

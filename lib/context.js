@@ -7,7 +7,7 @@ const native = require('./addon');
 const table = require('./table');
 const Delivery = require('./deliver');
 const { captureScope } = require('./async-scope');
-const { sendClose } = require('./outgoing');
+const { flushForExit, sendClose } = require('./outgoing');
 const {
   check,
   checkClose,
@@ -16,12 +16,12 @@ const {
   checkTimeout,
   received,
 } = require('./validation');
-const { CLOSE_TIMEOUT, OPEN } = require('./constants');
+const { CLOSE_TIMEOUT, OPEN, PHASES } = require('./constants');
+
+const { RUNNING, DRAINING, CLOSING, DESTROYING } = PHASES;
 
 /** By the numbers that the native half gives them. */
 const STATES = ['running', 'draining', 'closing', 'destroying', 'destroyed'];
-const DRAINING = 1;
-const CLOSING = 2;
 
 /** Status code of a server that goes away (RFC 6455 section 7.4.1). */
 const GOING_AWAY = 1001;
@@ -43,11 +43,6 @@ const NO_STATS = {
 /** The contexts that are not destroyed. */
 const live = new Set();
 let defaultContext = null;
-
-/** Writes what was sent in the last turn: the loop does not turn again. */
-function onExit() {
-  native.flush();
-}
 
 function throwError(error) {
   throw error;
@@ -102,8 +97,8 @@ class Context extends EventEmitter {
       _id: native.contextCreate((extras) => delivery.deliver(extras), delivery.records),
       /** Why it ends, if somebody said so. */
       _cause: undefined,
-      /** Whether the state is 'running': asked for by each upgrade. */
-      _isRunning: true,
+      /** How far drain(), close() and destroy() have brought it: asked for by each upgrade. */
+      _phase: RUNNING,
       /** Class of the async scopes that events are emitted in. */
       _scope: captureScope('UVWSCONTEXT'),
     };
@@ -111,7 +106,7 @@ class Context extends EventEmitter {
       Object.defineProperty(this, property, { value: internals[property], writable: true });
     }
 
-    if (live.size === 0) process.on('exit', onExit);
+    if (live.size === 0) process.on('exit', flushForExit);
     live.add(this);
     if (options.signal !== undefined) this.#heed(options.signal);
   }
@@ -160,7 +155,7 @@ class Context extends EventEmitter {
    */
   drain() {
     if (this.#isDestroyed) return this.closed;
-    this._isRunning = false;
+    this.#advance(DRAINING);
     native.contextDrain(this._id);
     this.#retireServers();
     return this.closed;
@@ -188,7 +183,7 @@ class Context extends EventEmitter {
     checkSignal(signal, 'options.signal');
 
     if (this.#isDestroyed) return this.closed;
-    this._isRunning = false;
+    this.#advance(CLOSING);
     if (native.contextState(this._id) < CLOSING) {
       native.contextClose(this._id, timeout);
       this.#retireServers();
@@ -247,9 +242,13 @@ class Context extends EventEmitter {
 
   #destroy(cause) {
     if (this.#isDestroyed) return;
-    this._isRunning = false;
+    this.#advance(DESTROYING);
     this._cause ??= cause;
     native.contextDestroy(this._id);
+  }
+
+  #advance(phase) {
+    this._phase = Math.max(this._phase, phase);
   }
 
   /** Destroys the context when `signal` aborts. */
@@ -285,7 +284,7 @@ class Context extends EventEmitter {
   /** The last handle is closed: the end; for lib/deliver.js. */
   _conclude() {
     live.delete(this);
-    if (live.size === 0) process.removeListener('exit', onExit);
+    if (live.size === 0) process.removeListener('exit', flushForExit);
     for (const forget of this.#forgetSignals) forget();
     for (const server of this.#servers) {
       try {

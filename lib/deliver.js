@@ -153,7 +153,7 @@ class Delivery {
         onPeerClose(websocket, flags, this.view(a, b));
         break;
       case OPENED:
-        onOpened(websocket, this.text(a, b), (flags & 1) !== 0, () => this.records[MUTED] !== 0);
+        onOpened(websocket, this.text(a, b), (flags & 1) !== 0, this.context);
         break;
       case ERROR:
         onError(websocket, flags, this.context._cause);

@@ -9,7 +9,7 @@ const table = require('./table');
 const UpgradeMessage = require('./upgrade-message');
 const { detailsOf } = require('./details');
 const { contextClosed, failureOf } = require('./failure');
-const { sendClose } = require('./outgoing');
+const { abort, sendClose } = require('./outgoing');
 const {
   CLOSE_RECEIVED,
   CLOSE_SENT,
@@ -20,7 +20,10 @@ const {
   ERROR_EMITTED,
   NONE,
   OPEN,
+  PHASES,
 } = require('./constants');
+
+const INTERRUPTED = 'The context was closed before the connection was established';
 
 /** What a Close frame without a code is reported as (RFC 6455 section 7.1.5). */
 const NO_STATUS_RECEIVED = 1005;
@@ -44,22 +47,31 @@ function onAccepted(websocket, server, id, protocol) {
 /**
  * The opening handshake of a client is done.
  *
- * @param {() => boolean} isMuted Tells whether the context is being destroyed meanwhile
+ * @param {import('./context')} context The context, whose end may come first
  */
-function onOpened(websocket, head, hasProtocol, isMuted) {
-  if (websocket._readyState !== CONNECTING) return;
+function onOpened(websocket, head, hasProtocol, context) {
+  if (!mayOpen(websocket, context)) return;
   const response = new UpgradeMessage(head, websocket._id);
   if (hasProtocol) {
     websocket._protocol = UpgradeMessage.header(response, 'sec-websocket-protocol') ?? '';
   }
   websocket.emit('upgrade', response);
   // A listener may have closed it, or ended its context.
-  if (websocket._readyState !== CONNECTING || isMuted()) return;
+  if (!mayOpen(websocket, context)) return;
   UpgradeMessage.attach(response, websocket);
   websocket._sendId = websocket._id;
   websocket._readyState = OPEN;
   forgetSignal(websocket);
   websocket.emit('open');
+}
+
+/** Tells whether a connecting client may still open; gives it up if its context is closing. */
+function mayOpen(websocket, context) {
+  if (websocket._readyState !== CONNECTING) return false;
+  if (context._phase === PHASES.CLOSING) {
+    abort(websocket, contextClosed(INTERRUPTED, context._cause));
+  }
+  return context._phase < PHASES.CLOSING;
 }
 
 /** The peer has sent a Close frame; answers with the same code and reason. */
@@ -121,10 +133,7 @@ function onSent(websocket, count) {
 function onGone(websocket, cause) {
   table[websocket._id] = undefined;
   if (websocket._readyState === CONNECTING) {
-    detailsOf(websocket).error ??= contextClosed(
-      'The context was closed before the connection was established',
-      cause,
-    );
+    detailsOf(websocket).error ??= contextClosed(INTERRUPTED, cause);
   }
   conclude(websocket);
 }

@@ -4,6 +4,7 @@
 // control frames, the Close frame, and the abrupt end.
 
 const native = require('./addon');
+const table = require('./table');
 const SendQueue = require('./send-queue');
 const { detailsOf } = require('./details');
 const { checkClose, isBlob } = require('./validation');
@@ -24,6 +25,9 @@ const {
   READY_STATE_NAMES,
   TERMINATED,
 } = require('./constants');
+
+/** Whether the process is exiting: the loop does not turn again, so each send is written at once. */
+let isExiting = false;
 
 /** Largest payload of a control frame (RFC 6455 section 5.5). */
 const MAX_CONTROL_PAYLOAD = 125;
@@ -54,14 +58,24 @@ function refuse(websocket, data, callback) {
   if (typeof callback === 'function') process.nextTick(callback, notOpen(websocket));
 }
 
+/** Writes what was sent, and from now on each send: for the 'exit' event of the process. */
+function flushForExit() {
+  isExiting = true;
+  for (const websocket of table) {
+    if (websocket !== undefined && websocket._sendId !== undefined) websocket._sendId = NONE;
+  }
+  native.flush();
+}
+
 /** Hands a frame to the native half by `transmit(id, payload, flags)`. */
 function dispatch(websocket, transmit, payload, flags, callback) {
-  if (typeof callback !== 'function') {
-    if (transmit(websocket._id, payload, flags) < 0) refuse(websocket, payload, undefined);
+  const notify = typeof callback === 'function';
+  if (transmit(websocket._id, payload, notify ? flags | NOTIFY : flags) < 0) {
+    refuse(websocket, payload, callback);
     return;
   }
-  if (transmit(websocket._id, payload, flags | NOTIFY) < 0) refuse(websocket, payload, callback);
-  else detailsOf(websocket).callbacks.push(callback);
+  if (notify) detailsOf(websocket).callbacks.push(callback);
+  if (isExiting) native.flush();
 }
 
 /** Dispatches a frame behind whatever waits for a Blob. */
@@ -95,6 +109,7 @@ function dispatchBlob(websocket, transmit, blob, flags, callback) {
 /** Lets `send` take its fast path again, if nothing stands in its way. */
 function restoreFastPath(websocket) {
   const isFree =
+    !isExiting &&
     websocket._readyState === OPEN &&
     (websocket._flags & FRAGMENTING) === 0 &&
     (websocket._details === null || websocket._details.queue === null);
@@ -167,6 +182,11 @@ function sendControl(websocket, transmit, data, mask, callback) {
   else dispatchInOrder(websocket, transmit, payload, 0, callback);
 }
 
+function writeClose(websocket, code, reason) {
+  native.closeFrame(websocket._id, code, reason);
+  if (isExiting) native.flush();
+}
+
 /** Queues the Close frame of an open WebSocket. `code` 0 is an empty one. */
 function sendClose(websocket, code, reason) {
   websocket._readyState = CLOSING;
@@ -174,13 +194,13 @@ function sendClose(websocket, code, reason) {
   websocket._flags |= CLOSE_SENT;
   const queue = websocket._details === null ? null : websocket._details.queue;
   if (queue === null) {
-    native.closeFrame(websocket._id, code, reason);
+    writeClose(websocket, code, reason);
     return;
   }
   queue.add({
     blob: null,
     size: 0,
-    perform: () => native.closeFrame(websocket._id, code, reason),
+    perform: () => writeClose(websocket, code, reason),
     callback: undefined,
   });
 }
@@ -222,4 +242,13 @@ function abort(websocket, error) {
   if (websocket._id !== NONE) native.terminate(websocket._id);
 }
 
-module.exports = { abort, close, restoreFastPath, send, sendClose, sendControl, terminate };
+module.exports = {
+  abort,
+  close,
+  flushForExit,
+  restoreFastPath,
+  send,
+  sendClose,
+  sendControl,
+  terminate,
+};

@@ -33,7 +33,7 @@ function isValidStatusCode(code) {
 
 /** Tells whether `value` is a Blob or a File, of whatever realm. */
 function isBlob(value) {
-  if (typeof value !== 'object' || value === null) return false;
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return false;
   const tag = value[Symbol.toStringTag];
   return (
     (tag === 'Blob' || tag === 'File') &&

@@ -24,6 +24,7 @@ const {
   MAX_FRAGMENTS,
   MAX_PAYLOAD,
   NONE,
+  PHASES,
   SERVER_ERROR,
 } = require('./constants');
 
@@ -190,7 +191,7 @@ class WebSocketServer extends EventEmitter {
 
   #listen(address, limits) {
     let error;
-    if (this.#context._isRunning) {
+    if (this.#context._phase === PHASES.RUNNING) {
       try {
         this.#id = native.serverListen(this.#context._id, address, limits);
         table[this.#id] = this;
@@ -348,6 +349,8 @@ class WebSocketServer extends EventEmitter {
     socket[kUpgraded] = true;
 
     const { websocket, protocol, lines } = this.#prepare(protocols, request, () => acceptOf(key));
+    // A handler may have ended the server or its context.
+    if (!this.#isRunning()) return refuseUpgrade(socket, 503);
     const response = [
       'HTTP/1.1 101 Switching Protocols',
       'Upgrade: websocket',
@@ -365,7 +368,7 @@ class WebSocketServer extends EventEmitter {
   }
 
   #isRunning() {
-    return this._state === RUNNING && this.#context._isRunning;
+    return this._state === RUNNING && this.#context._phase === PHASES.RUNNING;
   }
 
   /**
@@ -451,7 +454,7 @@ class WebSocketServer extends EventEmitter {
         // The connection may have gone, or been decided on.
         if (table[id] !== request) return;
         if (isVerified) this.#accept(request, id, protocols);
-        else native.reject(id, status, String(message ?? ''), formatHeaders(extra ?? {}));
+        else this.#refuse(id, status, message, extra);
       });
     } catch (error) {
       // Nobody else will answer. Does nothing if it was accepted before.
@@ -461,14 +464,27 @@ class WebSocketServer extends EventEmitter {
     return undefined;
   }
 
+  /** Refuses the request of a native connection as verifyClient wants it. */
+  #refuse(id, status, message = '', headers = {}) {
+    let lines;
+    try {
+      lines = formatHeaders(headers);
+    } catch (error) {
+      native.reject(id, 500, '', '');
+      throw error;
+    }
+    native.reject(id, Number(status), String(message), lines);
+  }
+
   #accept(request, id, protocols) {
+    const { websocket, protocol, lines } = this.#prepare(protocols, request, () =>
+      acceptOf(UpgradeMessage.header(request, 'sec-websocket-key')),
+    );
+    // A handler may have ended the server or its context.
     if (!this.#isRunning()) {
       native.reject(id, 503, '', '');
       return;
     }
-    const { websocket, protocol, lines } = this.#prepare(protocols, request, () =>
-      acceptOf(UpgradeMessage.header(request, 'sec-websocket-key')),
-    );
     const extra = lines.length === 0 ? '' : `${lines.join('\r\n')}\r\n`;
     // Not accepted if the client has gone meanwhile.
     if (!native.accept(id, protocol || undefined, extra)) return;

@@ -32,6 +32,22 @@ afterAll(async () => {
   expect(context.stats().handles).toBe(0);
 });
 
+/** A test of what ws does otherwise, or does not do. */
+const testOurs = uvws.Context === undefined ? test.skip : test;
+
+/**
+ * Returns what `body` throws. Errors of Node's own are of classes that this realm does not have: they
+ * are told by their names.
+ */
+function thrownBy(body) {
+  try {
+    body();
+  } catch (error) {
+    return error;
+  }
+  throw new Error('nothing was thrown');
+}
+
 /** Calls `end` when the test is over. */
 function defer(end) {
   ends.push(end);
@@ -169,4 +185,6 @@ module.exports = {
   rawPairOfClient,
   rawServer,
   serve,
+  testOurs,
+  thrownBy,
 };

@@ -27,6 +27,10 @@ const MUTED: usize = 2;
 /// Words of a record.
 const WORDS: usize = 4;
 
+/// Environment variable that makes Node behave like a host that allows no external buffers, so that
+/// this way can be tested there.
+const COPIES: &str = "UVWS_COPY_BUFFERS";
+
 /// Memory shown to JavaScript.
 struct Block {
     bytes: UnsafeCell<Box<[u8]>>,
@@ -51,6 +55,12 @@ enum Extra {
     Own(Vec<u8>),
 }
 
+/// Whether JavaScript has been given memory of ours.
+enum Shown {
+    Yes(sys::napi_value),
+    No,
+}
+
 pub(super) struct JsDelegate {
     environment: Weak<Environment>,
     env: sys::napi_env,
@@ -64,6 +74,9 @@ pub(super) struct JsDelegate {
     extras: RefCell<Vec<Extra>>,
     /// JavaScript cannot be called any more.
     silent: Cell<bool>,
+    /// The host allows no memory of ours in ArrayBuffers: it gets copies, and no block lasts longer
+    /// than a batch.
+    copies: Cell<bool>,
 }
 
 impl JsDelegate {
@@ -114,6 +127,7 @@ impl JsDelegate {
             current: RefCell::new(None),
             extras: RefCell::default(),
             silent: Cell::new(false),
+            copies: Cell::new(std::env::var_os(COPIES).is_some()),
         }))
     }
 
@@ -243,41 +257,79 @@ impl JsDelegate {
     }
 
     fn show_block(&self, block: Arc<Block>) -> sys::napi_value {
-        // SAFETY: the boxed slice does not move; only its address and length are read here.
+        // SAFETY: N5: the boxed slice does not move; its address and length are read here.
         let bytes = unsafe { &mut *block.bytes.get() };
         let (data, len) = (bytes.as_mut_ptr().cast::<c_void>(), bytes.len());
         let hint = Arc::into_raw(block).cast_mut().cast::<c_void>();
-        let mut buffer = ptr::null_mut();
-        // SAFETY: N1, N5: the finalizer takes back the count that `hint` carries.
-        unsafe {
-            sys::napi_create_external_arraybuffer(
-                self.env,
-                data,
-                len,
-                Some(drop_block),
-                hint,
-                &raw mut buffer,
-            )
-        };
-        buffer
+        match self.show(data, len, drop_block, hint) {
+            Shown::Yes(buffer) => buffer,
+            Shown::No => {
+                // SAFETY: N5: nobody has taken the count that `hint` carries.
+                let block = unsafe { Arc::from_raw(hint.cast_const().cast::<Block>()) };
+                // SAFETY: N5: no write is under way; a batch is complete when it is shown.
+                self.copy_of(unsafe { &*block.bytes.get() })
+            }
+        }
     }
 
     fn show_own(&self, bytes: Vec<u8>) -> sys::napi_value {
         let mut bytes = Box::new(bytes);
         let (data, len) = (bytes.as_mut_ptr().cast::<c_void>(), bytes.len());
         let hint = Box::into_raw(bytes).cast::<c_void>();
+        match self.show(data, len, drop_own, hint) {
+            Shown::Yes(buffer) => buffer,
+            // SAFETY: N5: nobody has taken the box that `hint` carries.
+            Shown::No => self.copy_of(&unsafe { Box::from_raw(hint.cast::<Vec<u8>>()) }),
+        }
+    }
+
+    /// Makes an ArrayBuffer of memory that `finalizer` frees through `hint`.
+    fn show(
+        &self,
+        data: *mut c_void,
+        len: usize,
+        finalizer: unsafe extern "C" fn(sys::napi_env, *mut c_void, *mut c_void),
+        hint: *mut c_void,
+    ) -> Shown {
         let mut buffer = ptr::null_mut();
-        // SAFETY: N1, N5: the finalizer takes back the box that `hint` carries.
-        unsafe {
-            sys::napi_create_external_arraybuffer(
-                self.env,
-                data,
-                len,
-                Some(drop_own),
-                hint,
-                &raw mut buffer,
-            )
+        let status = if self.copies.get() {
+            sys::Status::napi_no_external_buffers_allowed
+        } else {
+            // SAFETY: N1, N5: from success on the finalizer owns what `hint` carries.
+            unsafe {
+                sys::napi_create_external_arraybuffer(
+                    self.env,
+                    data,
+                    len,
+                    Some(finalizer),
+                    hint,
+                    &raw mut buffer,
+                )
+            }
         };
+        if status == sys::Status::napi_no_external_buffers_allowed {
+            self.copies.set(true);
+            return Shown::No;
+        }
+        // Any other failure means that the environment is ending; Node may already have taken the
+        // finalizer, so what `hint` carries is left to it.
+        Shown::Yes(buffer)
+    }
+
+    /// Makes an ArrayBuffer with a copy of `bytes`, for hosts that allow no memory of ours (Electron).
+    fn copy_of(&self, bytes: &[u8]) -> sys::napi_value {
+        let mut data = ptr::null_mut();
+        let mut buffer = ptr::null_mut();
+        // SAFETY: N1.
+        let status = unsafe {
+            sys::napi_create_arraybuffer(self.env, bytes.len(), &raw mut data, &raw mut buffer)
+        };
+        if status == sys::Status::napi_ok && !data.is_null() {
+            // SAFETY: N3: the new buffer has room for `bytes` and nobody has seen it yet.
+            unsafe {
+                ptr::copy_nonoverlapping(bytes.as_ptr(), data.cast::<u8>(), bytes.len());
+            }
+        }
         buffer
     }
 
@@ -344,6 +396,9 @@ impl Delegate for JsDelegate {
                 self.deliver_chunk(chunk);
             }
             self.release(chunk);
+        }
+        if self.copies.get() {
+            self.current.take();
         }
     }
 

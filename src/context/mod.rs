@@ -45,6 +45,10 @@ use deadlines::Deadlines;
 /// enough to stay in the second-level cache.
 const RECEIVE_BUFFER: usize = 64 * 1024;
 
+/// Deliveries in one turn. What handlers bring about at once (a completed send, a resumed connection)
+/// is delivered in the same turn, but a handler that goes on for ever must not hold up the loop.
+const ROUNDS: u32 = 8;
+
 /// Where a context stands. The order of the variants is the order of a life.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum State {
@@ -94,6 +98,8 @@ pub(crate) struct Context {
     /// Handles whose close callback has not run.
     handles: Cell<u32>,
     turn_wanted: Cell<bool>,
+    /// The timer has fired; deadlines are looked at once the loop has polled.
+    timer_fired: Cell<bool>,
 
     members: RefCell<Members>,
     ended_listeners: RefCell<Vec<u32>>,
@@ -124,6 +130,7 @@ impl Context {
             wake: OnceCell::new(),
             handles: Cell::new(0),
             turn_wanted: Cell::new(false),
+            timer_fired: Cell::new(false),
             members: RefCell::new(Members::default()),
             ended_listeners: RefCell::new(Vec::new()),
             dirty: RefCell::new(Vec::new()),
@@ -303,14 +310,17 @@ impl Context {
     /// Lets all members keep the loop alive, or none.
     pub(crate) fn set_ref(&self, keep_alive: bool) {
         self.keep_alive.set(keep_alive);
-        for member in self.members.borrow().snapshot() {
+        self.hold_while_ending();
+        let members = self.members.borrow().snapshot();
+        for member in members {
             member.set_ref(keep_alive);
         }
     }
 
     /// Calls `visit` for each member.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(&dyn Member)) {
-        for member in self.members.borrow().snapshot() {
+        let members = self.members.borrow().snapshot();
+        for member in members {
             visit(&*member);
         }
     }
@@ -384,7 +394,17 @@ impl Context {
 
     fn enter(&self, state: State) {
         self.state.set(state);
+        self.hold_while_ending();
         self.record(Record::new(Kind::State, 0, self.id, state as u32, 0));
+    }
+
+    /// A context that is ending keeps the loop alive until it has: its members may not, as a paused
+    /// connection does not. The wake handle, which is always active, stands in for them.
+    fn hold_while_ending(&self) {
+        let is_ending = matches!(self.state.get(), State::Draining | State::Closing);
+        if let Some(wake) = self.wake.get() {
+            wake.set_ref(is_ending && self.keep_alive.get());
+        }
     }
 
     fn retire(&self, kind: MemberKind) {
@@ -475,7 +495,7 @@ impl Context {
         if !self.turn_wanted.get() && self.dirty.borrow().is_empty() {
             return;
         }
-        loop {
+        for _ in 0..ROUNDS {
             if !self.outbox.is_empty() {
                 self.deliver();
             }
@@ -486,11 +506,16 @@ impl Context {
             }
             // What was put aside goes on after the delivery that it waited for.
             if self.outbox.is_empty() && self.resumable.borrow().is_empty() {
-                break;
+                return self.turn_is_over();
             }
             self.run_resumable();
         }
-        if self.turn_wanted.replace(false) {
+        self.flush();
+    }
+
+    /// Lets the loop block again, unless a deadline is still to be looked at.
+    fn turn_is_over(&self) {
+        if !self.timer_fired.get() && self.turn_wanted.replace(false) {
             if let Some(idle) = self.idle.get() {
                 idle.stop();
             }
@@ -499,9 +524,10 @@ impl Context {
 
     fn deliver(&self) {
         let batch = self.outbox.take();
-        self.depth.set(self.depth.get() + 1);
-        self.delegate.deliver(&batch);
-        self.depth.set(self.depth.get() - 1);
+        {
+            let _depth = Depth::enter(&self.depth);
+            self.delegate.deliver(&batch);
+        }
         self.outbox.give_back(batch);
     }
 
@@ -526,6 +552,23 @@ impl Context {
         }
     }
 
+    /// Calls the members whose deadline has passed.
+    fn enforce_deadlines(self: &Rc<Self>) {
+        let now = self.on.now();
+        let closing = self.closing_timeout.get();
+        if closing != 0 && now >= closing {
+            self.closing_timeout.set(0);
+            self.destroy();
+            return;
+        }
+        loop {
+            let due = self.deadlines.pop_due(now, &self.members.borrow());
+            let Some(member) = due else { break };
+            member.deadline_reached();
+        }
+        self.rearm();
+    }
+
     /// Sets the timer to whatever comes first: a member's deadline or the end of `close`.
     fn rearm(&self) {
         let closing = Some(self.closing_timeout.get()).filter(|when| *when != 0);
@@ -533,6 +576,22 @@ impl Context {
         if let (Some(timer), Some(next)) = (self.timer.get(), next) {
             timer.arm(next.saturating_sub(self.on.now()));
         }
+    }
+}
+
+/// Counts a delivery on the stack, also when it unwinds.
+struct Depth<'a>(&'a Cell<u32>);
+
+impl<'a> Depth<'a> {
+    fn enter(depth: &'a Cell<u32>) -> Self {
+        depth.set(depth.get() + 1);
+        Self(depth)
+    }
+}
+
+impl Drop for Depth<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }
 
@@ -558,6 +617,10 @@ impl IdleOwner for Context {
 
 impl CheckOwner for Context {
     fn after_poll(self: Rc<Self>) {
+        if self.timer_fired.replace(false) {
+            self.enforce_deadlines();
+            self.want_turn();
+        }
         self.turn();
     }
 }
@@ -570,18 +633,9 @@ impl WakeOwner for Context {
 
 impl TimerOwner for Context {
     fn due(self: Rc<Self>) {
-        let now = self.on.now();
-        let closing = self.closing_timeout.get();
-        if closing != 0 && now >= closing {
-            self.closing_timeout.set(0);
-            self.destroy();
-            return;
-        }
-        loop {
-            let due = self.deadlines.pop_due(now, &self.members.borrow());
-            let Some(member) = due else { break };
-            member.deadline_reached();
-        }
-        self.rearm();
+        // The loop runs timers before it polls. What a peer has sent in time may still wait in the
+        // kernel, so deadlines are looked at after the poll.
+        self.timer_fired.set(true);
+        self.want_turn();
     }
 }

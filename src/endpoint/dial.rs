@@ -15,9 +15,9 @@ use super::{Failure, Group};
 use crate::context::Context;
 use crate::protocol::Role;
 use crate::transport::{
-    parse_ip, Owner, ReceiveBuffer, StreamOwner, TcpTransport, Transport, UvError,
+    parse_ip, resolve, Owner, ReceiveBuffer, Resolution, ResolveOwner, StreamOwner, TcpTransport,
+    Transport, UvError,
 };
-use crate::uv::{resolve, Resolution, ResolveOwner};
 
 /// The head start of an attempt, in milliseconds: RFC 8305's recommendation, and Node's default.
 const ATTEMPT_DELAY: u64 = 250;
@@ -100,7 +100,11 @@ impl Connection {
         let timeout = group.settings.handshake_timeout;
         let on = context.event_loop();
         on.update_time();
-        let late = if timeout == 0 { 0 } else { on.now() + timeout };
+        let late = if timeout == 0 {
+            0
+        } else {
+            on.now().saturating_add(timeout)
+        };
         let ip = parse_ip(&destination.hostname);
         let (hostname, port) = (destination.hostname.clone(), destination.port);
         connection.dial.replace(Some(Box::new(Dial {
@@ -226,7 +230,11 @@ impl Connection {
             None => return,
         };
         let now = self.context.event_loop().now();
-        let next = if more { now + ATTEMPT_DELAY } else { u64::MAX };
+        let next = if more {
+            now.saturating_add(ATTEMPT_DELAY)
+        } else {
+            u64::MAX
+        };
         let when = if late == 0 { next } else { late.min(next) };
         if when == u64::MAX {
             self.deadline.set(0);

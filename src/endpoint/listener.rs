@@ -11,8 +11,10 @@ use super::table::Entry;
 use super::Failure;
 use crate::context::{Context, Kind, Member, MemberKind, Record, Stats};
 use crate::protocol::Role;
-use crate::transport::{parse_ip, Owner, ReceiveBuffer, StreamOwner, TcpListener, UvError};
-use crate::uv::{resolve, Resolution, ResolveOwner};
+use crate::transport::{
+    parse_ip, resolve, Owner, ReceiveBuffer, Resolution, ResolveOwner, StreamOwner, TcpListener,
+    UvError,
+};
 
 /// Accepts connections on one address. It ends, with one `ServerClosed` record, when it is closed
 /// and the last connection that it accepted is gone.

@@ -13,11 +13,16 @@ use crate::protocol::handshake::{HandshakeLimits, HeadScanner};
 /// the connection before the refusal is read.
 const LINGER: u64 = 2_000;
 
+/// Provisional answers that a client skips. One is usual (103), and none of them is of use to it.
+const MAX_PROVISIONAL: u32 = 8;
+
 /// State of an opening handshake; dropped when it is over.
 pub(super) struct Opening {
     scanner: HeadScanner,
     /// Server: the answer to the request's key.
     accept: [u8; 28],
+    /// Client: provisional answers so far.
+    provisional: u32,
     /// Client: what was sent.
     request: Option<SentRequest>,
 }
@@ -42,6 +47,7 @@ impl Opening {
         Box::new(Self {
             scanner: HeadScanner::new(limits.max_header_size),
             accept: [0; 28],
+            provisional: 0,
             request,
         })
     }
@@ -197,28 +203,40 @@ impl Connection {
         };
         let mut input = self.input.take();
         input.extend_from_slice(bytes);
-        let end = match opening.scanner.scan(&input) {
-            Ok(Some(end)) => end,
-            Ok(None) => {
-                self.input.replace(input);
-                self.opening.replace(Some(opening));
-                return;
-            }
-            Err(_) => {
+        // Where the head that is being read begins: behind provisional answers.
+        let mut from = 0;
+        let outcome = loop {
+            let rest = input.get(from..).unwrap_or_default();
+            let end = match opening.scanner.scan(rest) {
+                Ok(Some(end)) => end,
+                Ok(None) => {
+                    input.drain(..from);
+                    self.input.replace(input);
+                    self.opening.replace(Some(opening));
+                    return;
+                }
                 // Node's parser names this error so.
-                let code = Some("HPE_HEADER_OVERFLOW");
-                return self.fail(Failure::new("Parse Error: Header overflow", code));
+                Err(_) => {
+                    let code = Some("HPE_HEADER_OVERFLOW");
+                    return self.fail(Failure::new("Parse Error: Header overflow", code));
+                }
+            };
+            let head = rest.get(..end).unwrap_or_default();
+            let protocols = request.protocols.as_deref();
+            match parse_response(head, request.key, protocols, request.extensions) {
+                // The final answer follows a provisional one (RFC 9110 section 15.2).
+                Err(ClientHandshakeError::UnexpectedStatus(100..=199))
+                    if opening.provisional < MAX_PROVISIONAL =>
+                {
+                    opening.provisional += 1;
+                    opening.scanner = HeadScanner::new(HandshakeLimits::default().max_header_size);
+                    from += end;
+                }
+                outcome => break outcome.map(|response| (response, from..from + end)),
             }
         };
-        let head = input.get(..end).unwrap_or_default();
-        let outcome = parse_response(
-            head,
-            request.key,
-            request.protocols.as_deref(),
-            request.extensions,
-        );
         match outcome {
-            Ok(response) => {
+            Ok((response, head)) => {
                 self.phase.set(Phase::Open);
                 self.deadline.set(0);
                 let flags = if response.protocol.is_some() {
@@ -226,6 +244,8 @@ impl Connection {
                 } else {
                     0
                 };
+                let end = head.end;
+                let head = input.get(head).unwrap_or_default();
                 self.context.record_with(Kind::Open, flags, self.id, head);
                 input.drain(..end);
                 if !input.is_empty() {
@@ -233,13 +253,6 @@ impl Connection {
                     // Parsed once 'open' has been delivered, so that listeners added there see it.
                     self.resume_later();
                 }
-            }
-            // A provisional answer: the final one follows it (RFC 9110 section 15.2).
-            Err(ClientHandshakeError::UnexpectedStatus(100..=199)) => {
-                input.drain(..end);
-                opening.scanner = HeadScanner::new(HandshakeLimits::default().max_header_size);
-                self.opening.replace(Some(opening));
-                self.response_bytes(&mut input);
             }
             Err(error) => self.fail(Failure::new(error.to_string(), error.code())),
         }

@@ -8,7 +8,9 @@ mod tcp;
 
 use std::net::SocketAddr;
 
-pub(crate) use crate::uv::{Owner, ReceiveBuffer, StreamOwner, UvError};
+pub(crate) use crate::uv::{
+    resolve, Owner, ReceiveBuffer, Resolution, ResolveOwner, StreamOwner, UvError,
+};
 pub(crate) use tcp::{parse_ip, TcpListener, TcpTransport};
 
 /// One byte pipe. Every method is safe to call after `close`, and then does nothing.

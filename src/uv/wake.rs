@@ -52,6 +52,11 @@ impl Wake {
         self.token
     }
 
+    /// Lets the handle keep the loop alive, or not.
+    pub(crate) fn set_ref(&self, keep_alive: bool) {
+        self.core.set_ref(keep_alive);
+    }
+
     /// Unregisters the token and starts closing; the owner hears `closed`.
     pub(crate) fn close(&self) {
         registry().targets.remove(&self.token);
