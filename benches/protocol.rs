@@ -2,11 +2,7 @@
 //!
 //! Each line is the best of several rounds, which is the least disturbed one.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a report, from known input"
-)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a report, from known input")]
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -45,23 +41,13 @@ fn mask() {
                 }
             },
         );
-        println!(
-            "mask {size:>9} B            {nanos:>12.1} ns {:>7.1} GB/s",
-            size as f64 / nanos
-        );
+        println!("mask {size:>9} B            {nanos:>12.1} ns {:>7.1} GB/s", size as f64 / nanos);
     }
 }
 
 /// Returns whole masked frames with this payload, about `READ` bytes of them.
 fn frames(payload: &[u8], opcode: Opcode) -> (Vec<u8>, usize) {
-    let header = encode_header(
-        Role::Client,
-        opcode,
-        true,
-        false,
-        payload.len() as u64,
-        Some(KEY),
-    );
+    let header = encode_header(Role::Client, opcode, true, false, payload.len() as u64, Some(KEY));
     let count = (READ / (header.len() + payload.len())).max(1);
     let mut masked = payload.to_vec();
     apply_mask(KEY, 0, &mut masked);
@@ -95,22 +81,10 @@ fn receive_all() {
         ("text mixed  20 B", &mixed.as_bytes()[..20], Opcode::Text),
         ("text       125 B", &ascii.as_bytes()[..125], Opcode::Text),
         ("text     1,024 B", &ascii.as_bytes()[..1024], Opcode::Text),
-        (
-            "mixed    1,024 B",
-            mixed.get(..1024).unwrap_or(&mixed[..1025]).as_bytes(),
-            Opcode::Text,
-        ),
+        ("mixed    1,024 B", mixed.get(..1024).unwrap_or(&mixed[..1025]).as_bytes(), Opcode::Text),
         ("text    16,384 B", &ascii.as_bytes()[..16384], Opcode::Text),
-        (
-            "text       1 MiB",
-            &ascii.as_bytes()[..1024 * 1024],
-            Opcode::Text,
-        ),
-        (
-            "binary     1 MiB",
-            &ascii.as_bytes()[..1024 * 1024],
-            Opcode::Binary,
-        ),
+        ("text       1 MiB", &ascii.as_bytes()[..1024 * 1024], Opcode::Text),
+        ("binary     1 MiB", &ascii.as_bytes()[..1024 * 1024], Opcode::Binary),
     ];
     for (name, payload, opcode) in cases {
         let (stream, count) = frames(payload, opcode);
@@ -158,21 +132,14 @@ fn handshake() {
             black_box(parse_request(&head[..end], &limits).unwrap());
         }
     };
-    println!(
-        "handshake of {} B          {:>12.1} ns",
-        head.len(),
-        best(100, || (), work)
-    );
+    println!("handshake of {} B          {:>12.1} ns", head.len(), best(100, || (), work));
     let bytewise = |_: &mut ()| {
         let mut scanner = HeadScanner::new(limits.max_header_size);
         for end in 1..=head.len() {
             black_box(scanner.scan(&head[..end]).unwrap());
         }
     };
-    println!(
-        "scan in 1-byte reads        {:>12.1} ns",
-        best(1, || (), bytewise)
-    );
+    println!("scan in 1-byte reads        {:>12.1} ns", best(1, || (), bytewise));
 }
 
 fn main() {

@@ -1,7 +1,5 @@
 'use strict';
 
-const { isMainThread } = require('node:worker_threads');
-
 const Context = require('./context');
 const { notSupported } = require('./failure');
 const { checkObject, checkTimeout, received } = require('./validation');
@@ -40,7 +38,16 @@ function closeOnSignals(contexts, options = {}) {
     throw new TypeError(`"options.signals" must be an array of names, ${received(signals)}`);
   }
   const timeout = checkTimeout(options.timeout, 'options.timeout', CLOSE_TIMEOUT);
+  const { isMainThread } = require('node:worker_threads');
   if (!isMainThread) throw notSupported('Signals arrive in the main thread only');
+
+  // A name that is no signal would be an ordinary event.
+  const { signals: known } = require('node:os').constants;
+  for (const signal of signals) {
+    if (known[signal] === undefined) {
+      throw new TypeError(`"options.signals" must name signals, ${received(signal)}`);
+    }
+  }
 
   let isClosing = false;
 
@@ -60,13 +67,6 @@ function closeOnSignals(contexts, options = {}) {
     for (const signal of signals) process.removeListener(signal, onSignal);
   }
 
-  // A name that is no signal would be an ordinary event: nothing is installed then.
-  const { signals: known } = require('node:os').constants;
-  for (const signal of signals) {
-    if (known[signal] === undefined) {
-      throw new TypeError(`"options.signals" must name signals, ${received(signal)}`);
-    }
-  }
   for (const signal of signals) process.on(signal, onSignal);
   return remove;
 }

@@ -1,8 +1,6 @@
 'use strict';
 
-const { createHash } = require('node:crypto');
 const EventEmitter = require('node:events');
-const http = require('node:http');
 
 const native = require('./addon');
 const table = require('./table');
@@ -12,7 +10,8 @@ const UpgradeMessage = require('./upgrade-message');
 const WebSocket = require('./websocket');
 const { adopt, descriptorOf } = require('./adoption');
 const { captureScope } = require('./async-scope');
-const { contextClosed, failureOf } = require('./failure');
+const { contextClosed, failureOf, notSupported } = require('./failure');
+const { acceptOf, findFault, refuseUpgrade, versionOf } = require('./handshake');
 const { checkHeaderLine, formatHeaders } = require('./head');
 const { onAccepted } = require('./incoming');
 const { limitsOf } = require('./limits');
@@ -28,11 +27,6 @@ const {
   SERVER_ERROR,
 } = require('./constants');
 
-/** What the key is extended by before it is hashed (RFC 6455 section 4.2.2). */
-const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
-/** Base64 of 16 bytes. */
-const KEY = /^[+/0-9A-Za-z]{22}==$/;
-const SUPPORTED_VERSIONS = '13, 8';
 /** As in Node. */
 const DEFAULT_BACKLOG = 511;
 
@@ -86,13 +80,6 @@ function addressOf(options) {
     port: checkPort(options.port),
     backlog: check('number', options.backlog, 'options.backlog', DEFAULT_BACKLOG),
   };
-}
-
-/** Returns the answer to a Sec-WebSocket-Key. */
-function acceptOf(key) {
-  return createHash('sha1')
-    .update(key + GUID)
-    .digest('base64');
 }
 
 /**
@@ -156,6 +143,9 @@ class WebSocketServer extends EventEmitter {
     }
     if (context !== undefined && !(context instanceof Context)) {
       throw new TypeError(`"options.context" must be a Context, ${received(context)}`);
+    }
+    if (typeof server?.setSecureContext === 'function') {
+      throw notSupported('Servers of TLS are not supported yet');
     }
     const limits = limitsOf(options, HANDSHAKE_TIMEOUT);
     const address = port == null ? null : addressOf(options);
@@ -281,9 +271,6 @@ class WebSocketServer extends EventEmitter {
   handleUpgrade(request, socket, head, callback) {
     socket.on('error', destroyOnError);
 
-    const { headers } = request;
-    const key = headers['sec-websocket-key'];
-    const version = Number(headers['sec-websocket-version']);
     const refuse = (status, message, extra) => {
       if (this.listenerCount('wsClientError') > 0) {
         this.emit('wsClientError', new Error(message), socket, request);
@@ -291,22 +278,12 @@ class WebSocketServer extends EventEmitter {
         refuseUpgrade(socket, status, message, extra);
       }
     };
-
-    if (request.method !== 'GET') return refuse(405, 'Invalid HTTP method');
-    if (String(headers.upgrade).toLowerCase() !== 'websocket') {
-      return refuse(400, 'Invalid Upgrade header');
-    }
-    if (key === undefined || !KEY.test(key)) {
-      return refuse(400, 'Missing or invalid Sec-WebSocket-Key header');
-    }
-    if (version !== 13 && version !== 8) {
-      return refuse(400, 'Missing or invalid Sec-WebSocket-Version header', {
-        'Sec-WebSocket-Version': SUPPORTED_VERSIONS,
-      });
-    }
+    const fault = findFault(request);
+    if (fault !== null) return refuse(fault.status, fault.message, fault.headers);
     if (!this.shouldHandle(request)) return refuseUpgrade(socket, 400);
 
-    let protocols = new Set();
+    const { headers } = request;
+    let protocols = NO_PROTOCOLS;
     if (headers['sec-websocket-protocol'] !== undefined) {
       try {
         protocols = subprotocol.parse(headers['sec-websocket-protocol']);
@@ -315,8 +292,9 @@ class WebSocketServer extends EventEmitter {
       }
     }
 
-    this.#verify(request, version, (isVerified, status, message, extra) => {
+    this.#verify(request, (isVerified, status, message, extra) => {
       if (isVerified) {
+        const key = headers['sec-websocket-key'];
         this.completeUpgrade({}, key, protocols, request, socket, head, callback);
       } else {
         refuseUpgrade(socket, status, message, extra);
@@ -348,19 +326,29 @@ class WebSocketServer extends EventEmitter {
     if (socket.writableLength > 0) return socket.destroy();
     socket[kUpgraded] = true;
 
-    const { websocket, protocol, lines } = this.#prepare(protocols, request, () => acceptOf(key));
-    // A handler may have ended the server or its context.
-    if (!this.#isRunning()) return refuseUpgrade(socket, 503);
-    const response = [
-      'HTTP/1.1 101 Switching Protocols',
-      'Upgrade: websocket',
-      'Connection: Upgrade',
-      `Sec-WebSocket-Accept: ${acceptOf(key)}`,
-      ...(protocol ? [`Sec-WebSocket-Protocol: ${protocol}`] : []),
-      ...lines,
-      '\r\n',
-    ].join('\r\n');
-    const id = adopt(this.#context, socket, head, response, limitsOf(this.options, 0));
+    let websocket;
+    let protocol;
+    let id;
+    try {
+      let lines;
+      ({ websocket, protocol, lines } = this.#prepare(protocols, request, () => acceptOf(key)));
+      // A handler may have ended the server or its context.
+      if (!this.#isRunning()) return refuseUpgrade(socket, 503);
+      const response = [
+        'HTTP/1.1 101 Switching Protocols',
+        'Upgrade: websocket',
+        'Connection: Upgrade',
+        `Sec-WebSocket-Accept: ${acceptOf(key)}`,
+        ...(protocol ? [`Sec-WebSocket-Protocol: ${protocol}`] : []),
+        ...lines,
+        '\r\n',
+      ].join('\r\n');
+      id = adopt(this.#context, socket, head, response, limitsOf(this.options, 0));
+    } catch (error) {
+      // Nobody else will answer.
+      refuseUpgrade(socket, 500);
+      throw error;
+    }
     socket.removeListener('error', destroyOnError);
     this.#open(websocket, id, protocol);
     callback(websocket, request);
@@ -376,12 +364,12 @@ class WebSocketServer extends EventEmitter {
    *
    * @param {Function} decide Called once with the answer: (isVerified, status, message, headers)
    */
-  #verify(request, version, decide) {
+  #verify(request, decide) {
     const { verifyClient } = this.options;
     if (!verifyClient) return decide(true);
     const { headers, socket } = request;
     const info = {
-      origin: headers[version === 8 ? 'sec-websocket-origin' : 'origin'],
+      origin: headers[versionOf(request) === 8 ? 'sec-websocket-origin' : 'origin'],
       secure: Boolean(socket.authorized || socket.encrypted),
       req: request,
     };
@@ -449,8 +437,7 @@ class WebSocketServer extends EventEmitter {
         this.#accept(request, id, protocols);
         return undefined;
       }
-      const version = Number(UpgradeMessage.header(request, 'sec-websocket-version'));
-      this.#verify(request, version, (isVerified, status, message, extra) => {
+      this.#verify(request, (isVerified, status, message, extra) => {
         // The connection may have gone, or been decided on.
         if (table[id] !== request) return;
         if (isVerified) this.#accept(request, id, protocols);
@@ -556,20 +543,6 @@ function emitCloseOnce(server) {
 
 function destroyOnError() {
   this.destroy();
-}
-
-/** Answers an upgrade request with an error, and ends the connection. */
-function refuseUpgrade(socket, status, message = http.STATUS_CODES[status], extra = {}) {
-  const headers = {
-    Connection: 'close',
-    'Content-Type': 'text/html',
-    'Content-Length': Buffer.byteLength(message),
-    ...extra,
-  };
-  socket.once('finish', socket.destroy);
-  socket.end(
-    `HTTP/1.1 ${status} ${http.STATUS_CODES[status]}\r\n${formatHeaders(headers)}\r\n${message}`,
-  );
 }
 
 module.exports = WebSocketServer;

@@ -93,12 +93,7 @@ fn rest_of_frame(first: u8, second: u8) -> Vec<u8> {
 #[test]
 fn every_two_byte_header_in_every_state_does_what_the_standard_says() {
     for role in ROLES {
-        for state in [
-            State::Idle,
-            State::InText,
-            State::InBinary,
-            State::AfterClose,
-        ] {
+        for state in [State::Idle, State::InText, State::InBinary, State::AfterClose] {
             for header in 0..=u16::MAX {
                 let [first, second] = header.to_be_bytes();
                 let expected = oracle(role, state, first, second);
@@ -122,10 +117,7 @@ fn every_two_byte_header_in_every_state_does_what_the_standard_says() {
                     (None, [Seen::Close(..)]) => Verdict::Close,
                     other => unreachable!("{other:?}"),
                 };
-                assert_eq!(
-                    found, expected,
-                    "{role:?} {state:?} {first:02x} {second:02x}"
-                );
+                assert_eq!(found, expected, "{role:?} {state:?} {first:02x} {second:02x}");
             }
         }
     }
@@ -153,19 +145,10 @@ fn every_close_code_is_accepted_or_refused_as_ws_does() {
 #[test]
 fn a_close_frame_without_payload_has_no_code_and_one_byte_is_too_few() {
     for role in ROLES {
-        let outcome = run(
-            &Config::new(role),
-            [&frame(role, Opcode::Close, true, b"")[..]],
-        );
+        let outcome = run(&Config::new(role), [&frame(role, Opcode::Close, true, b"")[..]]);
         assert_eq!(outcome.events, [Seen::Close(None, vec![])]);
-        let outcome = run(
-            &Config::new(role),
-            [&frame(role, Opcode::Close, true, b"\x03")[..]],
-        );
-        assert_eq!(
-            outcome.error,
-            Some(ProtocolError::InvalidControlPayloadLength(1))
-        );
+        let outcome = run(&Config::new(role), [&frame(role, Opcode::Close, true, b"\x03")[..]]);
+        assert_eq!(outcome.error, Some(ProtocolError::InvalidControlPayloadLength(1)));
     }
 }
 
@@ -173,10 +156,7 @@ fn a_close_frame_without_payload_has_no_code_and_one_byte_is_too_few() {
 fn a_close_reason_is_utf8_unless_validation_is_off() {
     let stream = frame(Role::Server, Opcode::Close, true, b"\x03\xE8\xF0\x9F\x98");
     let mut config = Config::new(Role::Server);
-    assert_eq!(
-        run(&config, [&stream[..]]).error,
-        Some(ProtocolError::InvalidUtf8)
-    );
+    assert_eq!(run(&config, [&stream[..]]).error, Some(ProtocolError::InvalidUtf8));
     config.skip_utf8_validation = true;
     let seen = [Seen::Close(Some(1000), b"\xF0\x9F\x98".to_vec())];
     assert_eq!(run(&config, [&stream[..]]).events, seen);
@@ -187,14 +167,8 @@ fn lengths_are_accepted_in_their_shortest_form_only() {
     use ProtocolError::{LengthNotMinimal, UnsupportedDataPayloadLength, UnsupportedMessageLength};
     let with_64_bits = |length: u64| [&[0x82, 0xFF][..], &length.to_be_bytes(), &KEY].concat();
     let with_16_bits = |length: u16| [&[0x82, 0xFE][..], &length.to_be_bytes(), &KEY].concat();
-    let config = Config {
-        max_payload: 0,
-        ..Config::new(Role::Server)
-    };
-    let limited = Config {
-        max_payload: 1 << 31,
-        ..config
-    };
+    let config = Config { max_payload: 0, ..Config::new(Role::Server) };
+    let limited = Config { max_payload: 1 << 31, ..config };
 
     for length in [0, 1, 124, 125] {
         let error = Some(LengthNotMinimal(length.into()));
@@ -223,14 +197,7 @@ fn lengths_are_accepted_in_their_shortest_form_only() {
         let error = (length > 1 << 31).then_some(UnsupportedMessageLength);
         assert_eq!(run(&limited, [&with_64_bits(length)[..]]).error, error);
     }
-    for length in [
-        1 << 53,
-        (1 << 53) + 1,
-        1 << 62,
-        (1 << 63) - 1,
-        1 << 63,
-        u64::MAX,
-    ] {
+    for length in [1 << 53, (1 << 53) + 1, 1 << 62, (1 << 63) - 1, 1 << 63, u64::MAX] {
         let error = Some(UnsupportedDataPayloadLength);
         assert_eq!(run(&config, [&with_64_bits(length)[..]]).error, error);
         assert_eq!(run(&limited, [&with_64_bits(length)[..]]).error, error);
@@ -240,10 +207,7 @@ fn lengths_are_accepted_in_their_shortest_form_only() {
 #[test]
 fn a_message_above_the_limit_fails_with_its_length_and_not_with_its_payload() {
     for role in ROLES {
-        let config = Config {
-            max_payload: 100,
-            ..Config::new(role)
-        };
+        let config = Config { max_payload: 100, ..Config::new(role) };
         let first = frame(role, Opcode::Binary, false, &[0; 60]);
         // Control frames are no part of the message.
         let ping = frame(role, Opcode::Ping, true, &[0; 125]);
@@ -262,23 +226,13 @@ fn a_message_above_the_limit_fails_with_its_length_and_not_with_its_payload() {
 #[test]
 fn fragments_are_counted_per_message_and_empty_ones_count() {
     for role in ROLES {
-        let config = Config {
-            max_fragments: 3,
-            ..Config::new(role)
-        };
+        let config = Config { max_fragments: 3, ..Config::new(role) };
         let begin = frame(role, Opcode::Text, false, b"");
         let middle = frame(role, Opcode::Continuation, false, b"");
         let ping = frame(role, Opcode::Ping, true, b"");
         let end = frame(role, Opcode::Continuation, true, b"x");
 
-        let good = [
-            begin.clone(),
-            ping.clone(),
-            middle.clone(),
-            ping,
-            end.clone(),
-        ]
-        .concat();
+        let good = [begin.clone(), ping.clone(), middle.clone(), ping, end.clone()].concat();
         let outcome = run(&config, [&good.repeat(3)[..]]);
         assert_eq!(outcome.error, None);
         assert_eq!(outcome.events.len(), 9);
@@ -323,11 +277,7 @@ fn a_close_within_a_fragmented_message_drops_the_message() {
     let mut receiver = prepare(role, State::InText);
     let mut outcome = Outcome::default();
     assert!(receiver.retained() > 0);
-    feed(
-        &mut receiver,
-        &frame(role, Opcode::Close, true, b""),
-        &mut outcome,
-    );
+    feed(&mut receiver, &frame(role, Opcode::Close, true, b""), &mut outcome);
     assert_eq!(outcome.events, [Seen::Close(None, vec![])]);
     assert_eq!(receiver.retained(), 0);
 }
@@ -336,55 +286,20 @@ fn a_close_within_a_fragmented_message_drops_the_message() {
 fn errors_read_as_those_of_ws() {
     use ProtocolError::*;
     let expected = [
-        (
-            UnexpectedRsv23,
-            "WS_ERR_UNEXPECTED_RSV_2_3",
-            1002,
-            "RSV2 and RSV3 must be clear",
-        ),
-        (
-            UnexpectedRsv1,
-            "WS_ERR_UNEXPECTED_RSV_1",
-            1002,
-            "RSV1 must be clear",
-        ),
-        (
-            InvalidOpcode(7),
-            "WS_ERR_INVALID_OPCODE",
-            1002,
-            "invalid opcode 7",
-        ),
+        (UnexpectedRsv23, "WS_ERR_UNEXPECTED_RSV_2_3", 1002, "RSV2 and RSV3 must be clear"),
+        (UnexpectedRsv1, "WS_ERR_UNEXPECTED_RSV_1", 1002, "RSV1 must be clear"),
+        (InvalidOpcode(7), "WS_ERR_INVALID_OPCODE", 1002, "invalid opcode 7"),
         (ExpectedFin, "WS_ERR_EXPECTED_FIN", 1002, "FIN must be set"),
-        (
-            ExpectedMask,
-            "WS_ERR_EXPECTED_MASK",
-            1002,
-            "MASK must be set",
-        ),
-        (
-            UnexpectedMask,
-            "WS_ERR_UNEXPECTED_MASK",
-            1002,
-            "MASK must be clear",
-        ),
+        (ExpectedMask, "WS_ERR_EXPECTED_MASK", 1002, "MASK must be set"),
+        (UnexpectedMask, "WS_ERR_UNEXPECTED_MASK", 1002, "MASK must be clear"),
         (
             InvalidControlPayloadLength(126),
             "WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH",
             1002,
             "invalid payload length 126",
         ),
-        (
-            InvalidCloseCode(1005),
-            "WS_ERR_INVALID_CLOSE_CODE",
-            1002,
-            "invalid status code 1005",
-        ),
-        (
-            InvalidUtf8,
-            "WS_ERR_INVALID_UTF8",
-            1007,
-            "invalid UTF-8 sequence",
-        ),
+        (InvalidCloseCode(1005), "WS_ERR_INVALID_CLOSE_CODE", 1002, "invalid status code 1005"),
+        (InvalidUtf8, "WS_ERR_INVALID_UTF8", 1007, "invalid UTF-8 sequence"),
         (
             LengthNotMinimal(5),
             "ERR_UVWS_LENGTH_NOT_MINIMAL",
@@ -395,10 +310,7 @@ fn errors_read_as_those_of_ws() {
     for (error, code, close_code, message) in expected {
         assert_eq!(error.code(), code);
         assert_eq!(error.close_code(), close_code);
-        assert_eq!(
-            error.to_string(),
-            format!("Invalid WebSocket frame: {message}")
-        );
+        assert_eq!(error.to_string(), format!("Invalid WebSocket frame: {message}"));
         assert_eq!(error.is_range_error(), error != InvalidUtf8);
     }
     let unprefixed = [
@@ -414,12 +326,7 @@ fn errors_read_as_those_of_ws() {
             1009,
             "Max payload size exceeded",
         ),
-        (
-            TooManyFragments,
-            "WS_ERR_TOO_MANY_BUFFERED_PARTS",
-            1008,
-            "Too many message fragments",
-        ),
+        (TooManyFragments, "WS_ERR_TOO_MANY_BUFFERED_PARTS", 1008, "Too many message fragments"),
     ];
     for (error, code, close_code, message) in unprefixed {
         assert_eq!((error.code(), error.close_code()), (code, close_code));

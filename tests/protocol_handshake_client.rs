@@ -36,24 +36,13 @@ fn read_plain(start: &str, lines: &[&str]) -> Result<UpgradeResponse, Error> {
     parse_response(&head(start, lines), KEY, None, false)
 }
 
-const PLAIN: UpgradeResponse = UpgradeResponse {
-    status: 101,
-    protocol: None,
-};
+const PLAIN: UpgradeResponse = UpgradeResponse { status: 101, protocol: None };
 
 #[test]
 fn the_sample_of_the_standard_is_accepted() {
-    assert_eq!(
-        &accept_for(b"dGhlIHNhbXBsZSBub25jZQ=="),
-        b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-    );
+    assert_eq!(&accept_for(b"dGhlIHNhbXBsZSBub25jZQ=="), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     assert_eq!(read_plain(START, &LINES), Ok(PLAIN));
-    let found = read(
-        &["Sec-WebSocket-Protocol: chat"],
-        Some("chat, superchat"),
-        false,
-    )
-    .unwrap();
+    let found = read(&["Sec-WebSocket-Protocol: chat"], Some("chat, superchat"), false).unwrap();
     assert_eq!(found.protocol.as_deref(), Some("chat"));
     let lines = ["upgrade: WebSocket", "CONNECTION: x, upgrade", LINES[2]];
     assert_eq!(read_plain("HTTP/1.1 101", &lines), Ok(PLAIN));
@@ -72,41 +61,19 @@ fn every_fault_of_an_answer_has_the_words_of_ws() {
             read_plain("HTTP/1.1 401 Unauthorized", &[]).unwrap_err(),
             "Unexpected server response: 401",
         ),
-        (
-            read_plain("HTTP/1.0 200 OK", &LINES).unwrap_err(),
-            "Unexpected server response: 200",
-        ),
-        (
-            read_plain("HTTP/1.1 100 Continue", &[]).unwrap_err(),
-            "Unexpected server response: 100",
-        ),
+        (read_plain("HTTP/1.0 200 OK", &LINES).unwrap_err(), "Unexpected server response: 200"),
+        (read_plain("HTTP/1.1 100 Continue", &[]).unwrap_err(), "Unexpected server response: 100"),
         (only(&LINES[1..]), "Invalid Upgrade header"),
-        (
-            only(&["Upgrade: foo", LINES[1], LINES[2]]),
-            "Invalid Upgrade header",
-        ),
-        (
-            only(&[LINES[0], LINES[0], LINES[1], LINES[2]]),
-            "Invalid Upgrade header",
-        ),
+        (only(&["Upgrade: foo", LINES[1], LINES[2]]), "Invalid Upgrade header"),
+        (only(&[LINES[0], LINES[0], LINES[1], LINES[2]]), "Invalid Upgrade header"),
         (only(&[LINES[0], LINES[2]]), "Invalid Connection header"),
-        (
-            only(&[LINES[0], "Connection: close", LINES[2]]),
-            "Invalid Connection header",
-        ),
+        (only(&[LINES[0], "Connection: close", LINES[2]]), "Invalid Connection header"),
         (only(&LINES[..2]), "Invalid Sec-WebSocket-Accept header"),
         (
-            only(&[
-                LINES[0],
-                LINES[1],
-                "Sec-WebSocket-Accept: S3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
-            ]),
+            only(&[LINES[0], LINES[1], "Sec-WebSocket-Accept: S3pPLMBiTxaQ9kYGzzhZRbK+xOo="]),
             "Invalid Sec-WebSocket-Accept header",
         ),
-        (
-            only(&[LINES[0], LINES[1], LINES[2], LINES[2]]),
-            "Invalid Sec-WebSocket-Accept header",
-        ),
+        (only(&[LINES[0], LINES[1], LINES[2], LINES[2]]), "Invalid Sec-WebSocket-Accept header"),
         (
             read(&protocol, None, false).unwrap_err(),
             "Server sent a subprotocol but none was requested",
@@ -128,48 +95,27 @@ fn every_fault_of_an_answer_has_the_words_of_ws() {
             "Server sent an invalid subprotocol",
         ),
         (
-            read(
-                &["Sec-WebSocket-Protocol: a", "Sec-WebSocket-Protocol: b"],
-                Some("a,b"),
-                false,
-            )
-            .unwrap_err(),
+            read(&["Sec-WebSocket-Protocol: a", "Sec-WebSocket-Protocol: b"], Some("a,b"), false)
+                .unwrap_err(),
             "Server sent an invalid subprotocol",
         ),
         (
             read(&["Sec-WebSocket-Protocol: Chat"], Some("chat"), false).unwrap_err(),
             "Server sent an invalid subprotocol",
         ),
+        (read(&[], Some("chat"), false).unwrap_err(), "Server sent no subprotocol"),
         (
-            read(&[], Some("chat"), false).unwrap_err(),
-            "Server sent no subprotocol",
-        ),
-        (
-            read(
-                &["Sec-WebSocket-Extensions: permessage-deflate"],
-                None,
-                false,
-            )
-            .unwrap_err(),
+            read(&["Sec-WebSocket-Extensions: permessage-deflate"], None, false).unwrap_err(),
             "Server sent a Sec-WebSocket-Extensions header but no extension was requested",
         ),
-        (
-            extensions("permessage-deflate; a=\""),
-            "Invalid Sec-WebSocket-Extensions header",
-        ),
+        (extensions("permessage-deflate; a=\""), "Invalid Sec-WebSocket-Extensions header"),
         (extensions(""), "Invalid Sec-WebSocket-Extensions header"),
         (
             extensions("permessage-deflate, permessage-deflate"),
             "Invalid Sec-WebSocket-Extensions header",
         ),
-        (
-            extensions("foo"),
-            "Server indicated an extension that was not requested",
-        ),
-        (
-            extensions("constructor"),
-            "Server indicated an extension that was not requested",
-        ),
+        (extensions("foo"), "Server indicated an extension that was not requested"),
+        (extensions("constructor"), "Server indicated an extension that was not requested"),
         (
             extensions("permessage-deflate, __proto__"),
             "Server indicated an extension that was not requested",
@@ -179,14 +125,7 @@ fn every_fault_of_an_answer_has_the_words_of_ws() {
         assert_eq!(error.to_string(), message);
         assert_eq!(error.code(), None);
     }
-    assert_eq!(
-        read(
-            &["Sec-WebSocket-Extensions: permessage-deflate;a=1"],
-            None,
-            true
-        ),
-        Ok(PLAIN)
-    );
+    assert_eq!(read(&["Sec-WebSocket-Extensions: permessage-deflate;a=1"], None, true), Ok(PLAIN));
 }
 
 #[test]
@@ -202,24 +141,14 @@ fn bytes_that_are_no_response_are_malformed() {
         b"HTTP/1.1 101 OK\r\n",
         b"",
     ] {
-        assert_eq!(
-            parse_response(head, KEY, None, false),
-            Err(Error::Malformed),
-            "{head:?}"
-        );
+        assert_eq!(parse_response(head, KEY, None, false), Err(Error::Malformed), "{head:?}");
     }
-    assert_eq!(
-        read_plain("HTTP/1.0 101 Switching Protocols", &LINES),
-        Err(Error::Malformed)
-    );
+    assert_eq!(read_plain("HTTP/1.0 101 Switching Protocols", &LINES), Err(Error::Malformed));
     assert_eq!(Error::Malformed.code(), Some("HPE_INVALID_CONSTANT"));
 
     let many = vec!["a:"; 2001];
     assert_eq!(read_plain(START, &many), Err(Error::TooLarge));
-    assert_eq!(
-        read_plain(START, &[&LINES[..], &many[..1990]].concat()),
-        Ok(PLAIN)
-    );
+    assert_eq!(read_plain(START, &[&LINES[..], &many[..1990]].concat()), Ok(PLAIN));
     assert_eq!(Error::TooLarge.code(), Some("HPE_HEADER_OVERFLOW"));
 
     let scan = |bytes: &[u8]| HeadScanner::new(100).scan(bytes).map_err(Error::from);

@@ -10,12 +10,7 @@ const ACCEPT: &[u8; 28] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 #[test]
 fn the_response_is_that_of_the_standard() {
     let mut out = b"earlier".to_vec();
-    write_response(
-        &mut out,
-        ACCEPT,
-        Some("chat"),
-        "Set-Cookie: a=b\r\nX-Y: z\r\n",
-    );
+    write_response(&mut out, ACCEPT, Some("chat"), "Set-Cookie: a=b\r\nX-Y: z\r\n");
     let expected = "earlierHTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
         Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
         Sec-WebSocket-Protocol: chat\r\nSet-Cookie: a=b\r\nX-Y: z\r\n\r\n";
@@ -30,21 +25,14 @@ fn refusals_are_whole_responses_that_close() {
     let mut out = Vec::new();
     let head = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 9\r\n\r\n";
-    parse_request(head, &HandshakeLimits::default())
-        .unwrap_err()
-        .write_response(&mut out);
+    parse_request(head, &HandshakeLimits::default()).unwrap_err().write_response(&mut out);
     let expected = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/html\r\n\
         Content-Length: 47\r\nSec-WebSocket-Version: 13, 8\r\n\r\n\
         Missing or invalid Sec-WebSocket-Version header";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 
     let mut out = Vec::new();
-    write_rejection(
-        &mut out,
-        401,
-        "",
-        "WWW-Authenticate: Basic\r\ncontent-type: text/plain\r\n",
-    );
+    write_rejection(&mut out, 401, "", "WWW-Authenticate: Basic\r\ncontent-type: text/plain\r\n");
     let expected = "HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 12\r\n\
         WWW-Authenticate: Basic\r\ncontent-type: text/plain\r\n\r\nUnauthorized";
     assert_eq!(String::from_utf8(out).unwrap(), expected);

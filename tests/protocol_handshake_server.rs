@@ -41,13 +41,7 @@ fn status(head: &[u8]) -> u16 {
 /// The good request with the line called like `line` replaced.
 fn replace(line: &str) -> Vec<u8> {
     let name = line.split(':').next().unwrap_or(line);
-    let lines = LINES.map(|old| {
-        if old.starts_with(&format!("{name}:")) {
-            line
-        } else {
-            old
-        }
-    });
+    let lines = LINES.map(|old| if old.starts_with(&format!("{name}:")) { line } else { old });
     assert_ne!(lines, LINES, "{line}");
     head(START, &lines)
 }
@@ -59,10 +53,7 @@ fn add(line: &str) -> Vec<u8> {
 
 /// The good request without the line that begins so.
 fn remove(name: &str) -> Vec<u8> {
-    let lines: Vec<&str> = LINES
-        .into_iter()
-        .filter(|line| !line.starts_with(name))
-        .collect();
+    let lines: Vec<&str> = LINES.into_iter().filter(|line| !line.starts_with(name)).collect();
     assert_eq!(lines.len(), LINES.len() - 1);
     head(START, &lines)
 }
@@ -73,12 +64,8 @@ fn the_sample_of_the_standard_is_accepted() {
     lines.push("Origin: http://example.com");
     lines.push("Sec-WebSocket-Protocol: chat, superchat");
     let request = read(&head(START, &lines)).unwrap();
-    let expected = UpgradeRequest {
-        accept: *ACCEPT,
-        version: 13,
-        has_protocols: true,
-        has_extensions: false,
-    };
+    let expected =
+        UpgradeRequest { accept: *ACCEPT, version: 13, has_protocols: true, has_extensions: false };
     assert_eq!(request, expected);
 }
 
@@ -94,11 +81,7 @@ fn names_and_keywords_are_compared_without_case_and_lists_by_element() {
     ];
     let request = read(&head("GET http://a/b?c=d HTTP/1.1", &lines)).unwrap();
     assert_eq!((request.accept, request.version), (*ACCEPT, 8));
-    let two_lines = [
-        &LINES[..2],
-        &["Connection: close", "Connection: Upgrade"],
-        &LINES[3..],
-    ];
+    let two_lines = [&LINES[..2], &["Connection: close", "Connection: Upgrade"], &LINES[3..]];
     assert_eq!(status(&head(START, &two_lines.concat())), 101);
 }
 
@@ -163,38 +146,18 @@ fn every_required_line_is_required_once_and_exactly() {
         (replace("Host: a b"), 400, "Bad Request"),
         (replace("Host: a/b"), 400, "Bad Request"),
         (replace("Host: user@a"), 400, "Bad Request"),
-        (
-            replace("Upgrade: websocket, h2c"),
-            400,
-            "Invalid Upgrade header",
-        ),
-        (
-            replace("Upgrade: websockets"),
-            400,
-            "Invalid Upgrade header",
-        ),
+        (replace("Upgrade: websocket, h2c"), 400, "Invalid Upgrade header"),
+        (replace("Upgrade: websockets"), 400, "Invalid Upgrade header"),
         (replace("Upgrade:"), 400, "Invalid Upgrade header"),
         (add("Upgrade: websocket"), 400, "Invalid Upgrade header"),
-        (
-            remove("Sec-WebSocket-Key"),
-            400,
-            "Missing or invalid Sec-WebSocket-Key header",
-        ),
+        (remove("Sec-WebSocket-Key"), 400, "Missing or invalid Sec-WebSocket-Key header"),
         (
             add("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="),
             400,
             "Missing or invalid Sec-WebSocket-Key header",
         ),
-        (
-            remove("Sec-WebSocket-Version"),
-            400,
-            "Missing or invalid Sec-WebSocket-Version header",
-        ),
-        (
-            add("Sec-WebSocket-Version: 13"),
-            400,
-            "Missing or invalid Sec-WebSocket-Version header",
-        ),
+        (remove("Sec-WebSocket-Version"), 400, "Missing or invalid Sec-WebSocket-Version header"),
+        (add("Sec-WebSocket-Version: 13"), 400, "Missing or invalid Sec-WebSocket-Version header"),
         (add("Content-Length: 1"), 400, "Bad Request"),
         (add("Content-Length: 00"), 400, "Bad Request"),
         (add("Content-Length: -0"), 400, "Bad Request"),
@@ -210,16 +173,9 @@ fn every_required_line_is_required_once_and_exactly() {
 
 #[test]
 fn keys_are_24_characters_of_base64_that_are_16_bytes() {
-    for good in [
-        "AAAAAAAAAAAAAAAAAAAAAA==",
-        "/+/+/+/+/+/+/+/+/+/+/w==",
-        "AAAAAAAAAAAAAAAAAAAAAB==",
-    ] {
-        assert_eq!(
-            status(&replace(&format!("Sec-WebSocket-Key: {good}"))),
-            101,
-            "{good}"
-        );
+    for good in ["AAAAAAAAAAAAAAAAAAAAAA==", "/+/+/+/+/+/+/+/+/+/+/w==", "AAAAAAAAAAAAAAAAAAAAAB=="]
+    {
+        assert_eq!(status(&replace(&format!("Sec-WebSocket-Key: {good}"))), 101, "{good}");
     }
     for bad in [
         "",
@@ -236,27 +192,15 @@ fn keys_are_24_characters_of_base64_that_are_16_bytes() {
         "A\u{e9}AAAAAAAAAAAAAAAAAAA==",
     ] {
         let error = read(&replace(&format!("Sec-WebSocket-Key: {bad}"))).unwrap_err();
-        assert_eq!(
-            error.message, "Missing or invalid Sec-WebSocket-Key header",
-            "{bad}"
-        );
+        assert_eq!(error.message, "Missing or invalid Sec-WebSocket-Key header", "{bad}");
     }
 }
 
 #[test]
 fn versions_other_than_13_and_8_are_told_which_would_do() {
-    for version in [
-        "",
-        "7",
-        "12",
-        "14",
-        "013",
-        "13.0",
-        "+13",
-        "13, 8",
-        "0x0d",
-        "9".repeat(99).as_str(),
-    ] {
+    for version in
+        ["", "7", "12", "14", "013", "13.0", "+13", "13, 8", "0x0d", "9".repeat(99).as_str()]
+    {
         let error = read(&replace(&format!("Sec-WebSocket-Version: {version}"))).unwrap_err();
         assert_eq!(error.status, 400);
         assert_eq!(error.headers, "Sec-WebSocket-Version: 13, 8\r\n");
@@ -266,24 +210,16 @@ fn versions_other_than_13_and_8_are_told_which_would_do() {
 #[test]
 fn subprotocols_are_tokens_and_none_is_offered_twice() {
     let offer = |value: &str| read(&add(&format!("Sec-WebSocket-Protocol: {value}")));
-    for good in [
-        "a",
-        "a,b",
-        "a , b\t,c",
-        "constructor, __proto__,toString",
-        "A,a",
-        "!#$%&'*+-.^_`|~",
-    ] {
+    for good in
+        ["a", "a,b", "a , b\t,c", "constructor, __proto__,toString", "A,a", "!#$%&'*+-.^_`|~"]
+    {
         assert!(offer(good).unwrap().has_protocols, "{good}");
     }
-    for bad in [
-        "", ",", "a,", ",a", "a,,b", "a b", "a,a", "a, b, a", "a;b", "a\"", "a=b", "\u{e9}", "(a)",
-    ] {
+    for bad in
+        ["", ",", "a,", ",a", "a,,b", "a b", "a,a", "a, b, a", "a;b", "a\"", "a=b", "\u{e9}", "(a)"]
+    {
         let error = offer(bad).unwrap_err();
-        assert_eq!(
-            (error.status, error.message),
-            (400, "Invalid Sec-WebSocket-Protocol header")
-        );
+        assert_eq!((error.status, error.message), (400, "Invalid Sec-WebSocket-Protocol header"));
     }
     // Several lines are one list.
     let lines = |second: &str| {
@@ -311,16 +247,7 @@ fn extensions_are_looked_at_by_their_grammar() {
     ] {
         assert!(offer(good).unwrap().has_extensions, "{good}");
     }
-    for bad in [
-        "",
-        "a,",
-        "a;",
-        "a;b=",
-        "a b",
-        "a;b=\"c",
-        "a;b=\"c d\"",
-        "\u{e9}",
-    ] {
+    for bad in ["", "a,", "a;", "a;b=", "a b", "a;b=\"c", "a;b=\"c d\"", "\u{e9}"] {
         let error = offer(bad).unwrap_err();
         let message = "Invalid or unacceptable Sec-WebSocket-Extensions header";
         assert_eq!((error.status, error.message), (400, message), "{bad}");
@@ -396,34 +323,20 @@ fn names_of_object_prototypes_are_names_like_others() {
 
 #[test]
 fn headers_are_counted_up_to_the_limit_wherever_the_required_ones_are() {
-    let limits = HandshakeLimits {
-        max_header_size: 1 << 20,
-        ..HandshakeLimits::default()
-    };
+    let limits = HandshakeLimits { max_header_size: 1 << 20, ..HandshakeLimits::default() };
     let filler: Vec<String> = (0..10_000).map(|index| format!("X-{index}: y")).collect();
-    for count in [
-        0, 1, 26, 27, 28, 31, 32, 33, 500, 1994, 1995, 1996, 2000, 5000, 10_000,
-    ] {
+    for count in [0, 1, 26, 27, 28, 31, 32, 33, 500, 1994, 1995, 1996, 2000, 5000, 10_000] {
         let filler: Vec<&str> = filler[..count].iter().map(String::as_str).collect();
-        for lines in [
-            [&LINES[..], &filler].concat(),
-            [&filler[..], &LINES].concat(),
-        ] {
+        for lines in [[&LINES[..], &filler].concat(), [&filler[..], &LINES].concat()] {
             let request = head(START, &lines);
             let result = parse_request(&request, &limits).map_err(|error| error.status);
             assert_eq!(result.is_ok(), count + LINES.len() <= 2000, "{count}");
             assert_eq!(result.err(), (count + LINES.len() > 2000).then_some(431));
         }
     }
-    let few = HandshakeLimits {
-        max_headers_count: 5,
-        ..limits
-    };
+    let few = HandshakeLimits { max_headers_count: 5, ..limits };
     assert!(parse_request(&head(START, &LINES), &few).is_ok());
-    assert_eq!(
-        parse_request(&add("A: b"), &few).map_err(|error| error.status),
-        Err(431)
-    );
+    assert_eq!(parse_request(&add("A: b"), &few).map_err(|error| error.status), Err(431));
 }
 
 #[test]
@@ -443,20 +356,14 @@ fn a_head_above_the_limit_is_refused_whole_or_in_parts() {
     };
     assert_eq!(status(&fill(16 * 1024)), 101);
     assert_eq!(status(&fill(16 * 1024 + 1)), 431);
-    assert_eq!(
-        parse_request(&fill(16 * 1024 + 1), &limits).map_err(|e| e.status),
-        Err(431)
-    );
+    assert_eq!(parse_request(&fill(16 * 1024 + 1), &limits).map_err(|e| e.status), Err(431));
 
     let endless = vec![b'a'; 20_000];
     let mut scanner = HeadScanner::new(limits.max_header_size);
     for end in 1..16 * 1024 {
         assert_eq!(scanner.scan(&endless[..end]), Ok(None));
     }
-    assert_eq!(
-        scanner.scan(&endless[..16 * 1024]).map_err(|e| e.status),
-        Err(431)
-    );
+    assert_eq!(scanner.scan(&endless[..16 * 1024]).map_err(|e| e.status), Err(431));
 }
 
 #[test]
@@ -476,16 +383,10 @@ fn a_part_of_a_head_or_more_than_one_is_no_request() {
     let limits = HandshakeLimits::default();
     let request = head(START, &LINES);
     for end in 0..request.len() {
-        assert_eq!(
-            parse_request(&request[..end], &limits).map_err(|e| e.status),
-            Err(400)
-        );
+        assert_eq!(parse_request(&request[..end], &limits).map_err(|e| e.status), Err(400));
     }
     let more = [&request[..], b"x"].concat();
-    assert_eq!(
-        parse_request(&more, &limits).map_err(|e| e.status),
-        Err(400)
-    );
+    assert_eq!(parse_request(&more, &limits).map_err(|e| e.status), Err(400));
     let led = [b"\r\n", &request[..]].concat();
     assert_eq!(status(&led), 400);
 }

@@ -55,12 +55,7 @@ fn whole_frames_are_received_without_an_allocation() {
     let mut stream = Vec::new();
     for size in (0..2000).step_by(7) {
         stream.extend(frame(Role::Server, Opcode::Text, true, &vec![b'a'; size]));
-        stream.extend(frame(
-            Role::Server,
-            Opcode::Ping,
-            true,
-            &vec![b'a'; size % 126],
-        ));
+        stream.extend(frame(Role::Server, Opcode::Ping, true, &vec![b'a'; size % 126]));
     }
     let mut events = 0;
     let mut receiver = Receiver::new(&Config::new(Role::Server));
@@ -81,10 +76,7 @@ fn an_announced_length_allocates_nothing() {
     for role in ROLES {
         let mask_bit = if role == Role::Server { 0x80 } else { 0 };
         for length in [1 << 31, (1 << 53) - 1, 1 << 53, 1 << 62, 1 << 63, u64::MAX] {
-            let mut receiver = Receiver::new(&Config {
-                max_payload: 0,
-                ..Config::new(role)
-            });
+            let mut receiver = Receiver::new(&Config { max_payload: 0, ..Config::new(role) });
             let mut stream = vec![0x82, 127 | mask_bit];
             stream.extend(u64::to_be_bytes(length));
             if role == Role::Server {
@@ -142,10 +134,7 @@ fn a_million_fragments_hold_what_was_sent_and_end_at_the_limit() {
             assert_eq!(send_fragments(&limited, payload, 16_384), Ok(()));
             let error = Err(ProtocolError::TooManyFragments);
             assert_eq!(send_fragments(&limited, payload, 1_000_000), error);
-            let endless = Config {
-                max_fragments: 0,
-                ..limited
-            };
+            let endless = Config { max_fragments: 0, ..limited };
             assert_eq!(send_fragments(&endless, payload, 1_000_000), Ok(()));
         }
     }

@@ -63,11 +63,7 @@ fn damaged_streams_come_out_the_same_however_they_are_cut() {
         }
         let whole = run(&config, [&stream[..]]);
         let longest = 1 + random.below(stream.len());
-        assert_eq!(
-            run(&config, random.cut(&stream, longest)),
-            whole,
-            "{stream:02x?}"
-        );
+        assert_eq!(run(&config, random.cut(&stream, longest)), whole, "{stream:02x?}");
     }
 }
 

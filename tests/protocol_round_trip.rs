@@ -22,11 +22,7 @@ fn a_message_of_any_size_comes_back_without_a_copy() {
             let length = stream.len();
             let step = receiver.receive(&mut stream).unwrap();
             assert_eq!(step.consumed, length);
-            let Some(Event::Message {
-                binary: true,
-                payload: found,
-            }) = step.event
-            else {
+            let Some(Event::Message { binary: true, payload: found }) = step.event else {
                 unreachable!("one message");
             };
             assert!(is_borrowed(&found));
@@ -44,10 +40,7 @@ fn control_payloads_of_any_size_come_back() {
             let ping = frame(role, Opcode::Ping, true, &payload);
             let pong = frame(role, Opcode::Pong, true, &payload);
             let outcome = run(&Config::new(role), random.cut(&[ping, pong].concat(), 130));
-            assert_eq!(
-                outcome.events,
-                [Seen::Ping(payload.clone()), Seen::Pong(payload)]
-            );
+            assert_eq!(outcome.events, [Seen::Ping(payload.clone()), Seen::Pong(payload)]);
         }
         for size in 0..=123 {
             let reason = vec![b'r'; size];
@@ -77,9 +70,7 @@ fn messages_in_random_fragments_come_back() {
             }
             stream.extend(frame(role, opcode, true, b""));
             let mut outcome = run(&Config::new(role), random.cut(&stream, 700));
-            outcome
-                .events
-                .retain(|event| !matches!(event, Seen::Pong(_)));
+            outcome.events.retain(|event| !matches!(event, Seen::Pong(_)));
             assert_eq!(outcome.events, [Seen::Text(payload)]);
         }
     }
@@ -94,10 +85,7 @@ fn headers_have_their_shortest_form() {
     assert_eq!(header(Role::Server, 125), [0x81, 125]);
     assert_eq!(header(Role::Server, 126), [0x81, 126, 0, 126]);
     assert_eq!(header(Role::Server, 0xFFFF), [0x81, 126, 0xFF, 0xFF]);
-    assert_eq!(
-        header(Role::Server, 0x1_0000),
-        [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]
-    );
+    assert_eq!(header(Role::Server, 0x1_0000), [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
     assert_eq!(header(Role::Client, 5), client(&[0x81, 0x85]));
     assert_eq!(header(Role::Client, 300), client(&[0x81, 0xFE, 1, 44]));
     let huge = header(Role::Client, 0x0102_0304_0506_0708);

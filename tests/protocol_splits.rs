@@ -9,12 +9,8 @@ use uvws::protocol::{Config, Opcode, Role};
 fn short_streams(role: Role) -> Vec<Vec<u8>> {
     let euro = "\u{20AC}\u{1F600}".as_bytes();
     vec![
-        [
-            text(role, b"Hello"),
-            text(role, b""),
-            frame(role, Opcode::Binary, true, b"\xFF\x00"),
-        ]
-        .concat(),
+        [text(role, b"Hello"), text(role, b""), frame(role, Opcode::Binary, true, b"\xFF\x00")]
+            .concat(),
         [
             frame(role, Opcode::Text, false, &euro[..2]),
             frame(role, Opcode::Ping, true, b"ping"),
@@ -24,29 +20,12 @@ fn short_streams(role: Role) -> Vec<Vec<u8>> {
             frame(role, Opcode::Continuation, true, &euro[5..]),
         ]
         .concat(),
-        [
-            text(role, b"a"),
-            frame(role, Opcode::Close, true, b"\x03\xE8bye"),
-            text(role, b"b"),
-        ]
-        .concat(),
+        [text(role, b"a"), frame(role, Opcode::Close, true, b"\x03\xE8bye"), text(role, b"b")]
+            .concat(),
         [frame(role, Opcode::Close, true, b""), vec![0xFF; 9]].concat(),
-        [
-            frame(role, Opcode::Close, true, b"\x03\xED"),
-            text(role, b"late"),
-        ]
-        .concat(),
-        [
-            frame(role, Opcode::Close, true, b"\x03\xE8a\xFF"),
-            text(role, b"late"),
-        ]
-        .concat(),
-        [
-            text(role, b"fine"),
-            text(role, b"caf\xE9 au lait"),
-            text(role, b"late"),
-        ]
-        .concat(),
+        [frame(role, Opcode::Close, true, b"\x03\xED"), text(role, b"late")].concat(),
+        [frame(role, Opcode::Close, true, b"\x03\xE8a\xFF"), text(role, b"late")].concat(),
+        [text(role, b"fine"), text(role, b"caf\xE9 au lait"), text(role, b"late")].concat(),
         [text(role, b"\xF4\x90\x80\x80"), text(role, b"late")].concat(),
         [text(role, &euro[..5]), text(role, b"late")].concat(),
         [
@@ -55,26 +34,13 @@ fn short_streams(role: Role) -> Vec<Vec<u8>> {
         ]
         .concat(),
         [frame(role, Opcode::Text, false, b"a"), text(role, b"b")].concat(),
-        [
-            frame(role, Opcode::Ping, true, b"p"),
-            frame(role, Opcode::Continuation, true, b"c"),
-        ]
-        .concat(),
+        [frame(role, Opcode::Ping, true, b"p"), frame(role, Opcode::Continuation, true, b"c")]
+            .concat(),
         [text(role, b"a"), vec![0xC1, 0x80, 1, 2, 3, 4]].concat(),
         [text(role, b"a"), vec![0x82, 0xFE, 0, 5, 1, 2, 3, 4]].concat(),
         [text(role, b"a"), vec![0x82, 0x7E, 0, 5, 1, 2, 3, 4]].concat(),
-        [
-            vec![0x82, 0xFF],
-            (1_u64 << 62).to_be_bytes().to_vec(),
-            vec![0; 6],
-        ]
-        .concat(),
-        [
-            vec![0x82, 0x7F],
-            (1_u64 << 40).to_be_bytes().to_vec(),
-            vec![0; 6],
-        ]
-        .concat(),
+        [vec![0x82, 0xFF], (1_u64 << 62).to_be_bytes().to_vec(), vec![0; 6]].concat(),
+        [vec![0x82, 0x7F], (1_u64 << 40).to_be_bytes().to_vec(), vec![0; 6]].concat(),
         text(role, b"cut off")[..9].to_vec(),
     ]
 }

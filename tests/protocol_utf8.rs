@@ -31,10 +31,7 @@ fn check_bytewise(payload: &[u8]) {
     }
     let valid = core::str::from_utf8(payload).is_ok();
     assert_eq!(outcome.events.len(), usize::from(valid), "{payload:02x?}");
-    assert_eq!(
-        outcome.error,
-        (!valid).then_some(ProtocolError::InvalidUtf8)
-    );
+    assert_eq!(outcome.error, (!valid).then_some(ProtocolError::InvalidUtf8));
 }
 
 /// Bytes at the edges of the ranges of continuation bytes.
@@ -121,10 +118,7 @@ fn a_bad_byte_fails_before_its_frame_or_message_ends() {
     let bad = 6 + good.len() + 1;
     assert_eq!(run(&config, [&stream[..bad]]).error, None);
     assert_eq!(run(&config, [&stream[..=bad]]).error, failed);
-    assert_eq!(
-        run(&config, [&stream[..bad], &stream[bad..=bad]]).error,
-        failed
-    );
+    assert_eq!(run(&config, [&stream[..bad], &stream[bad..=bad]]).error, failed);
 }
 
 #[test]
@@ -159,10 +153,7 @@ fn control_frames_and_binary_messages_are_not_text() {
 
 #[test]
 fn validation_can_be_switched_off() {
-    let config = Config {
-        skip_utf8_validation: true,
-        ..Config::new(Role::Server)
-    };
+    let config = Config { skip_utf8_validation: true, ..Config::new(Role::Server) };
     let stream = text(Role::Server, b"\xFF\xC0");
     for reads in [1, 100] {
         let outcome = run(&config, stream.chunks(reads));

@@ -104,10 +104,7 @@ pub struct Versions {
 
 fn environment(env: Env) -> Result<Rc<Environment>> {
     Environment::of(env.raw()).ok_or_else(|| {
-        Error::new(
-            Status::GenericFailure,
-            "uvws is not attached to this environment",
-        )
+        Error::new(Status::GenericFailure, "uvws is not attached to this environment")
     })
 }
 
@@ -149,7 +146,7 @@ fn port(number: u32) -> Result<u16> {
 }
 
 /// The versions of uvws and of the host's libuv.
-#[napi]
+#[napi(catch_unwind)]
 pub fn versions(env: Env) -> Result<Versions> {
     Ok(Versions {
         uvws: env!("CARGO_PKG_VERSION").to_owned(),
@@ -158,7 +155,7 @@ pub fn versions(env: Env) -> Result<Versions> {
 }
 
 /// 0 running, 1 draining, 2 closing, 3 destroying, 4 destroyed.
-#[napi]
+#[napi(catch_unwind)]
 pub fn context_state(env: Env, id: u32) -> Result<u32> {
     Ok(match context(env, id)? {
         Some(context) if context.is_ending() => (context.state().max(State::Destroying)) as u32,
@@ -168,7 +165,7 @@ pub fn context_state(env: Env, id: u32) -> Result<u32> {
 }
 
 /// Closes the listeners; the context ends with its last connection.
-#[napi]
+#[napi(catch_unwind)]
 pub fn context_drain(env: Env, id: u32) -> Result<()> {
     if let Some(context) = context(env, id)? {
         context.drain();
@@ -178,7 +175,7 @@ pub fn context_drain(env: Env, id: u32) -> Result<()> {
 
 /// Closes listeners and refuses what is half done; the context ends with its last connection or
 /// after `timeout` milliseconds.
-#[napi]
+#[napi(catch_unwind)]
 pub fn context_close(env: Env, id: u32, timeout: f64) -> Result<()> {
     if let Some(context) = context(env, id)? {
         context.close(timeout as u64);
@@ -187,7 +184,7 @@ pub fn context_close(env: Env, id: u32, timeout: f64) -> Result<()> {
 }
 
 /// Ends everything now.
-#[napi]
+#[napi(catch_unwind)]
 pub fn context_destroy(env: Env, id: u32) -> Result<()> {
     if let Some(context) = context(env, id)? {
         context.destroy();
@@ -196,7 +193,7 @@ pub fn context_destroy(env: Env, id: u32) -> Result<()> {
 }
 
 /// Lets the context's members keep the loop alive.
-#[napi]
+#[napi(catch_unwind)]
 pub fn context_ref(env: Env, id: u32) -> Result<()> {
     if let Some(context) = context(env, id)? {
         context.set_ref(true);
@@ -205,7 +202,7 @@ pub fn context_ref(env: Env, id: u32) -> Result<()> {
 }
 
 /// Keeps nothing alive.
-#[napi]
+#[napi(catch_unwind)]
 pub fn context_unref(env: Env, id: u32) -> Result<()> {
     if let Some(context) = context(env, id)? {
         context.set_ref(false);
@@ -214,13 +211,13 @@ pub fn context_unref(env: Env, id: u32) -> Result<()> {
 }
 
 /// Whether members keep the loop alive.
-#[napi]
+#[napi(catch_unwind)]
 pub fn context_has_ref(env: Env, id: u32) -> Result<bool> {
     Ok(context(env, id)?.is_some_and(|context| context.keeps_alive()))
 }
 
 /// The numbers of the context's open connections.
-#[napi]
+#[napi(catch_unwind)]
 pub fn context_connections(env: Env, id: u32) -> Result<Uint32Array> {
     let environment = environment(env)?;
     let ids = match environment.context(id) {
@@ -233,7 +230,7 @@ pub fn context_connections(env: Env, id: u32) -> Result<Uint32Array> {
 }
 
 /// The context's figures; all zero once it is destroyed.
-#[napi]
+#[napi(catch_unwind)]
 pub fn context_stats(env: Env, id: u32) -> Result<StatsObject> {
     let stats = context(env, id)?.map_or_else(Stats::default, |context| context.stats());
     Ok(StatsObject {
@@ -252,7 +249,7 @@ pub fn context_stats(env: Env, id: u32) -> Result<StatsObject> {
 }
 
 /// Starts to listen and returns the server's number. A `Listening` or `ServerError` record follows.
-#[napi]
+#[napi(catch_unwind)]
 pub fn server_listen(
     env: Env,
     context: u32,
@@ -273,20 +270,18 @@ pub fn server_listen(
 }
 
 /// The address a server listens on.
-#[napi]
+#[napi(catch_unwind)]
 pub fn server_address(env: Env, id: u32) -> Result<Option<AddressObject>> {
     let listener = environment(env)?.table.listener(id);
-    Ok(listener
-        .and_then(|listener| listener.address())
-        .map(|address| AddressObject {
-            address: address.ip().to_string(),
-            family: family(&address),
-            port: u32::from(address.port()),
-        }))
+    Ok(listener.and_then(|listener| listener.address()).map(|address| AddressObject {
+        address: address.ip().to_string(),
+        family: family(&address),
+        port: u32::from(address.port()),
+    }))
 }
 
 /// Stops accepting; `ServerClosed` follows when the last connection is gone.
-#[napi]
+#[napi(catch_unwind)]
 pub fn server_close(env: Env, id: u32) -> Result<()> {
     if let Some(listener) = environment(env)?.table.listener(id) {
         listener.close();
@@ -295,7 +290,7 @@ pub fn server_close(env: Env, id: u32) -> Result<()> {
 }
 
 /// Lets the server keep the loop alive, or not.
-#[napi]
+#[napi(catch_unwind)]
 pub fn server_set_ref(env: Env, id: u32, keep_alive: bool) -> Result<()> {
     if let Some(listener) = environment(env)?.table.listener(id) {
         listener.keep_alive(keep_alive);
@@ -304,7 +299,7 @@ pub fn server_set_ref(env: Env, id: u32, keep_alive: bool) -> Result<()> {
 }
 
 /// Starts a client connection and returns its number. An `Open` or `Error` record follows.
-#[napi]
+#[napi(catch_unwind)]
 pub fn connect(
     env: Env,
     context: u32,
@@ -328,7 +323,7 @@ pub fn connect(
 
 /// Takes over a duplicate of the socket `descriptor`, writes `response`, and is open.
 #[cfg(unix)]
-#[napi]
+#[napi(catch_unwind)]
 pub fn adopt(
     env: Env,
     context: u32,
@@ -340,10 +335,7 @@ pub fn adopt(
     use std::os::fd::BorrowedFd;
     let (environment, context) = accepting_context(env, context, MemberKind::Connection)?;
     if descriptor < 0 {
-        return Err(Error::new(
-            Status::InvalidArg,
-            "the socket has no descriptor",
-        ));
+        return Err(Error::new(Status::InvalidArg, "the socket has no descriptor"));
     }
     let group = group(&environment, &options);
     // SAFETY: the caller's socket is open for the duration of this call: lib/ holds it.
@@ -357,7 +349,7 @@ pub fn adopt(
 }
 
 /// Why a connection or a server failed; read while its error record is handled.
-#[napi]
+#[napi(catch_unwind)]
 pub fn connection_failure(env: Env, id: u32) -> Result<Option<FailureObject>> {
     let table = &environment(env)?.table;
     let failure = table
@@ -368,7 +360,7 @@ pub fn connection_failure(env: Env, id: u32) -> Result<Option<FailureObject>> {
 }
 
 /// A connection's addresses and traffic.
-#[napi]
+#[napi(catch_unwind)]
 pub fn connection_info(env: Env, id: u32) -> Result<Option<ConnectionInfo>> {
     Ok(environment(env)?.table.connection(id).map(|connection| {
         let (local, remote) = connection.addresses();
@@ -387,7 +379,7 @@ pub fn connection_info(env: Env, id: u32) -> Result<Option<ConnectionInfo>> {
 }
 
 /// Turns Nagle's algorithm off or on.
-#[napi]
+#[napi(catch_unwind)]
 pub fn connection_set_no_delay(env: Env, id: u32, enable: bool) -> Result<()> {
     if let Some(connection) = environment(env)?.table.connection(id) {
         if let Some(transport) = connection.transport() {
@@ -398,7 +390,7 @@ pub fn connection_set_no_delay(env: Env, id: u32, enable: bool) -> Result<()> {
 }
 
 /// Turns keep-alive probes on, the first after `delay` seconds, or off.
-#[napi]
+#[napi(catch_unwind)]
 pub fn connection_set_keep_alive(env: Env, id: u32, enable: bool, delay: u32) -> Result<()> {
     if let Some(connection) = environment(env)?.table.connection(id) {
         if let Some(transport) = connection.transport() {
@@ -409,7 +401,7 @@ pub fn connection_set_keep_alive(env: Env, id: u32, enable: bool, delay: u32) ->
 }
 
 /// Lets the connection keep the loop alive, or not.
-#[napi]
+#[napi(catch_unwind)]
 pub fn connection_set_ref(env: Env, id: u32, keep_alive: bool) -> Result<()> {
     if let Some(connection) = environment(env)?.table.connection(id) {
         connection.set_ref(keep_alive);
@@ -436,10 +428,6 @@ fn failure_object(failure: Failure) -> FailureObject {
         syscall: failure.syscall.map(str::to_owned),
         address: failure.address,
         port: failure.port.map(u32::from),
-        errors: if errors.is_empty() {
-            None
-        } else {
-            Some(errors)
-        },
+        errors: if errors.is_empty() { None } else { Some(errors) },
     }
 }

@@ -363,9 +363,7 @@ impl Delegate for JsDelegate {
             let len = BLOCK.max(payload.len());
             let bytes = UnsafeCell::new(vec![0; len].into_boxed_slice());
             let block = Arc::new(Block { bytes });
-            self.extras
-                .borrow_mut()
-                .push(Extra::Block(Arc::clone(&block)));
+            self.extras.borrow_mut().push(Extra::Block(Arc::clone(&block)));
             *current = Some(Current { block, used: 0 });
         }
         let current = current.as_mut()?;
@@ -378,10 +376,7 @@ impl Delegate for JsDelegate {
         // SAFETY: as above; the payload is in the receive buffer or a vector, not in this block.
         unsafe { ptr::copy_nonoverlapping(payload.as_ptr(), to, payload.len()) };
         current.used += payload.len();
-        Some(Stash {
-            offset: offset as u32,
-            fresh,
-        })
+        Some(Stash { offset: offset as u32, fresh })
     }
 
     fn hand_over(&self, payload: Vec<u8>) {

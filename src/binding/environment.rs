@@ -84,9 +84,7 @@ impl Environment {
             lookups_over: Cell::new(false),
             scratch: RefCell::new(vec![0; SCRATCH]),
         });
-        let data = Rc::into_raw(Rc::clone(&environment))
-            .cast_mut()
-            .cast::<c_void>();
+        let data = Rc::into_raw(Rc::clone(&environment)).cast_mut().cast::<c_void>();
         // SAFETY: N1, N2: the finalizer takes the count back.
         let status = unsafe {
             sys::napi_set_instance_data(env, data, Some(drop_instance_data), ptr::null_mut())
@@ -143,18 +141,20 @@ impl Environment {
         let id = self.last_context.get() + 1;
         self.last_context.set(id);
         let as_delegate: Rc<dyn crate::context::Delegate> = Rc::<JsDelegate>::clone(&delegate);
-        let context = Context::new(id, self.on, as_delegate).map_err(|error| error.to_string())?;
-        self.contexts
-            .borrow_mut()
-            .insert(id, Live { context, delegate });
+        let context = Context::new(id, self.on, as_delegate);
+        // Known before it opens: should that fail half-way, its end is waited for all the same.
+        let live = Live { context: Rc::clone(&context), delegate: Rc::clone(&delegate) };
+        self.contexts.borrow_mut().insert(id, live);
+        if let Err(error) = context.open() {
+            delegate.silence();
+            context.destroy();
+            return Err(error.to_string());
+        }
         Ok(id)
     }
 
     pub(super) fn context(&self, id: u32) -> Option<Rc<Context>> {
-        self.contexts
-            .borrow()
-            .get(&id)
-            .map(|live| Rc::clone(&live.context))
+        self.contexts.borrow().get(&id).map(|live| Rc::clone(&live.context))
     }
 
     /// A context is destroyed. Called from its last close callback.
@@ -166,12 +166,8 @@ impl Environment {
 
     /// Writes out everything that is corked, as when the process is about to exit.
     pub(super) fn flush(&self) {
-        let contexts: Vec<_> = self
-            .contexts
-            .borrow()
-            .values()
-            .map(|live| Rc::clone(&live.context))
-            .collect();
+        let contexts: Vec<_> =
+            self.contexts.borrow().values().map(|live| Rc::clone(&live.context)).collect();
         for context in contexts {
             context.flush();
         }

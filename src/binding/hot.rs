@@ -162,9 +162,7 @@ fn send(
     let opcode = opcode(flags & OPCODE);
     let (fin, notify) = (flags & FIN != 0, flags & NOTIFY != 0);
     let outcome = environment.table.with_connection(id, |connection| {
-        with_payload(environment, &call, 1, |bytes| {
-            connection.send(opcode, fin, bytes, notify)
-        })
+        with_payload(environment, &call, 1, |bytes| connection.send(opcode, fin, bytes, notify))
     });
     pressure(env, outcome)
 }
@@ -181,9 +179,7 @@ fn control_frame(
     };
     let notify = call.u32(2).unwrap_or(0) & NOTIFY != 0;
     let outcome = environment.table.with_connection(id, |connection| {
-        with_payload(environment, &call, 1, |bytes| {
-            connection.send(opcode, true, bytes, notify)
-        })
+        with_payload(environment, &call, 1, |bytes| connection.send(opcode, true, bytes, notify))
     });
     pressure(env, outcome)
 }
@@ -215,9 +211,7 @@ fn close_frame(
     let call = arguments::<3>(env, info);
     let code = u16::try_from(call.u32(1).unwrap_or(0)).unwrap_or(0);
     if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
-        with_payload(environment, &call, 2, |reason| {
-            connection.close(code, reason)
-        });
+        with_payload(environment, &call, 2, |reason| connection.close(code, reason));
     }
     ptr::null_mut()
 }
@@ -295,10 +289,7 @@ fn reject(
     info: sys::napi_callback_info,
 ) -> sys::napi_value {
     let call = arguments::<4>(env, info);
-    let status = call
-        .u32(1)
-        .and_then(|status| u16::try_from(status).ok())
-        .unwrap_or(400);
+    let status = call.u32(1).and_then(|status| u16::try_from(status).ok()).unwrap_or(400);
     let body = call.string(2).unwrap_or_default();
     let headers = call.string(3).unwrap_or_default();
     if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {

@@ -27,10 +27,7 @@ struct Entropy {
 impl BufferPool {
     /// Takes an empty buffer with some capacity.
     pub(crate) fn take(&self) -> Vec<u8> {
-        self.spare
-            .borrow_mut()
-            .pop()
-            .unwrap_or_else(|| Vec::with_capacity(FIRST_CAPACITY))
+        self.spare.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(FIRST_CAPACITY))
     }
 
     /// Gives a buffer back.

@@ -55,7 +55,5 @@ impl Deadlines {
 }
 
 fn is_current(when: u64, place: u32, members: &Members) -> bool {
-    members
-        .get(place)
-        .is_some_and(|member| member.deadline() == when)
+    members.get(place).is_some_and(|member| member.deadline() == when)
 }

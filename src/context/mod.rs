@@ -113,9 +113,9 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Makes a context on `on`. It does not keep the loop alive.
-    pub(crate) fn new(id: u32, on: Loop, delegate: Rc<dyn Delegate>) -> Result<Rc<Self>, UvError> {
-        let context = Rc::new(Self {
+    /// Makes a context on `on`; `open` follows.
+    pub(crate) fn new(id: u32, on: Loop, delegate: Rc<dyn Delegate>) -> Rc<Self> {
+        Rc::new(Self {
             id,
             on,
             delegate,
@@ -140,14 +140,12 @@ impl Context {
             receive_buffer: OnceCell::new(),
             buffers: BufferPool::default(),
             counters: Counters::default(),
-        });
-        context
-            .open_handles()
-            .inspect_err(|_| context.enter_destroying())?;
-        Ok(context)
+        })
     }
 
-    fn open_handles(self: &Rc<Self>) -> Result<(), UvError> {
+    /// Opens the context's own handles, which do not keep the loop alive. After a failure the caller
+    /// destroys the context.
+    pub(crate) fn open(self: &Rc<Self>) -> Result<(), UvError> {
         let idle = Idle::new(self.on, self.clone_as_idle())?;
         self.handle_opened();
         let _ = self.idle.set(idle);
@@ -214,8 +212,7 @@ impl Context {
 
     /// The buffer that all reads of this context go through.
     pub(crate) fn receive_buffer(&self) -> &ReceiveBuffer {
-        self.receive_buffer
-            .get_or_init(|| ReceiveBuffer::new(RECEIVE_BUFFER))
+        self.receive_buffer.get_or_init(|| ReceiveBuffer::new(RECEIVE_BUFFER))
     }
 
     // ---- records
@@ -228,15 +225,13 @@ impl Context {
 
     /// Queues a record whose `a` and `b` are the place of `payload`, which is copied.
     pub(crate) fn record_with(&self, kind: Kind, flags: u32, id: u32, payload: &[u8]) {
-        self.outbox
-            .push_with(&*self.delegate, kind, flags, id, payload);
+        self.outbox.push_with(&*self.delegate, kind, flags, id, payload);
         self.want_turn();
     }
 
     /// Queues a message.
     pub(crate) fn record_message(&self, id: u32, binary: bool, payload: MessagePayload<'_>) {
-        self.outbox
-            .push_message(&*self.delegate, id, binary, payload);
+        self.outbox.push_message(&*self.delegate, id, binary, payload);
         self.counters.message_received();
         self.want_turn();
     }
@@ -362,8 +357,7 @@ impl Context {
             self.retire(MemberKind::Listener);
             self.retire(MemberKind::Connection);
             self.on.update_time();
-            self.closing_timeout
-                .set(self.on.now().saturating_add(timeout).max(1));
+            self.closing_timeout.set(self.on.now().saturating_add(timeout).max(1));
             self.rearm();
             self.end_if_deserted();
         }
@@ -476,11 +470,9 @@ impl Context {
     fn finalise(&self) {
         self.state.set(State::Destroyed);
         for id in self.ended_listeners.take() {
-            self.outbox
-                .push(Record::new(Kind::ServerClosed, 0, id, 0, 0));
+            self.outbox.push(Record::new(Kind::ServerClosed, 0, id, 0, 0));
         }
-        self.outbox
-            .push(Record::new(Kind::Destroyed, 0, self.id, 0, 0));
+        self.outbox.push(Record::new(Kind::Destroyed, 0, self.id, 0, 0));
         self.deliver();
         self.delegate.ended(self.id);
     }

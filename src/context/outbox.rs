@@ -84,11 +84,15 @@ const OWN_BLOCK: usize = 8 * 1024;
 /// many records: the smallest frames make more than twice their size of records, so what all peers
 /// send in one turn must not be gathered without limit.
 const FULL: usize = 4 * 1024;
+/// The same for payload bytes.
+const FULL_BYTES: usize = 1024 * 1024;
 
 /// Records waiting for the next delivery.
 #[derive(Default)]
 pub(crate) struct Outbox {
     records: RefCell<Vec<Record>>,
+    /// Payload bytes that the records refer to.
+    bytes: Cell<usize>,
     /// The vector of the previous batch, kept for its allocation.
     spare: Cell<Vec<Record>>,
 }
@@ -101,7 +105,7 @@ impl Outbox {
 
     /// Whether no more should be gathered.
     pub(crate) fn is_full(&self) -> bool {
-        self.records.borrow().len() >= FULL
+        self.records.borrow().len() >= FULL || self.bytes.get() >= FULL_BYTES
     }
 
     /// Appends a record.
@@ -122,17 +126,12 @@ impl Outbox {
         let Some(stash) = delegate.stash(payload) else {
             return;
         };
+        self.bytes.set(self.bytes.get() + payload.len());
         let mut records = self.records.borrow_mut();
         if stash.fresh {
             records.push(Record::new(Kind::Slab, 0, 0, 0, 0));
         }
-        records.push(Record::new(
-            kind,
-            flags,
-            id,
-            stash.offset,
-            payload.len() as u32,
-        ));
+        records.push(Record::new(kind, flags, id, stash.offset, payload.len() as u32));
     }
 
     /// Appends a message.
@@ -154,6 +153,7 @@ impl Outbox {
             MessagePayload::Borrowed(bytes) => bytes.to_vec(),
             MessagePayload::Owned(bytes) => bytes,
         };
+        self.bytes.set(self.bytes.get() + own.len());
         let len = own.len() as u32;
         delegate.hand_over(own);
         self.push(Record::new(Kind::MessageOwn, flags, id, 0, len));
@@ -161,6 +161,7 @@ impl Outbox {
 
     /// Takes everything that waits.
     pub(crate) fn take(&self) -> Vec<Record> {
+        self.bytes.set(0);
         self.records.replace(self.spare.take())
     }
 

@@ -170,9 +170,7 @@ impl Connection {
             bytes_received: Cell::new(0),
             bytes_sent: Cell::new(0),
         });
-        group
-            .table
-            .set(id, Entry::Connection(Rc::clone(&connection)));
+        group.table.set(id, Entry::Connection(Rc::clone(&connection)));
         connection.place.set(context.join(connection.as_member()));
         connection
     }
@@ -233,10 +231,7 @@ impl Connection {
     /// Our address and the peer's, while there is a socket.
     pub(crate) fn addresses(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
         self.transport.get().map_or((None, None), |transport| {
-            (
-                transport.local_address().ok(),
-                transport.peer_address().ok(),
-            )
+            (transport.local_address().ok(), transport.peer_address().ok())
         })
     }
 
@@ -361,8 +356,7 @@ impl Connection {
         }
         self.failure.replace(Some(Box::new(failure)));
         if self.flags.has(Flags::ANNOUNCED) {
-            self.context
-                .record(Record::new(Kind::Error, 0, self.id, 0, 0));
+            self.context.record(Record::new(Kind::Error, 0, self.id, 0, 0));
         }
         self.close_handles();
     }
@@ -402,8 +396,7 @@ impl Connection {
         self.input.take();
         self.opening.take();
         if self.flags.has(Flags::ANNOUNCED) {
-            self.context
-                .record(Record::new(Kind::Closed, 0, self.id, 0, 0));
+            self.context.record(Record::new(Kind::Closed, 0, self.id, 0, 0));
         } else {
             self.group.table.release(self.id);
         }

@@ -100,13 +100,10 @@ impl Connection {
         let timeout = group.settings.handshake_timeout;
         let on = context.event_loop();
         on.update_time();
-        let late = if timeout == 0 {
-            0
-        } else {
-            on.now().saturating_add(timeout)
-        };
+        let late = if timeout == 0 { 0 } else { on.now().saturating_add(timeout) };
         let ip = parse_ip(&destination.hostname);
         let (hostname, port) = (destination.hostname.clone(), destination.port);
+        let family = destination.family;
         connection.dial.replace(Some(Box::new(Dial {
             destination,
             resolution: None,
@@ -120,7 +117,7 @@ impl Connection {
             Some(ip) => connection.try_addresses(vec![SocketAddr::new(ip, port)]),
             None => {
                 let owner: Rc<dyn ResolveOwner> = Rc::new(Lookup(Rc::clone(&connection)));
-                match resolve(on, &hostname, port, owner, Rc::clone(pending)) {
+                match resolve(on, &hostname, port, family, owner, Rc::clone(pending)) {
                     Ok(resolution) => {
                         if let Some(dial) = connection.dial.borrow_mut().as_deref_mut() {
                             dial.resolution = Some(resolution);
@@ -139,13 +136,11 @@ impl Connection {
             let Some(dial) = dial.as_deref_mut() else {
                 return;
             };
-            let wanted = found
-                .into_iter()
-                .filter(|address| match dial.destination.family {
-                    4 => address.is_ipv4(),
-                    6 => address.is_ipv6(),
-                    _ => true,
-                });
+            let wanted = found.into_iter().filter(|address| match dial.destination.family {
+                4 => address.is_ipv4(),
+                6 => address.is_ipv6(),
+                _ => true,
+            });
             dial.addresses = alternate_families(wanted.collect());
         }
         self.try_next();
@@ -230,11 +225,7 @@ impl Connection {
             None => return,
         };
         let now = self.context.event_loop().now();
-        let next = if more {
-            now.saturating_add(ATTEMPT_DELAY)
-        } else {
-            u64::MAX
-        };
+        let next = if more { now.saturating_add(ATTEMPT_DELAY) } else { u64::MAX };
         let when = if late == 0 { next } else { late.min(next) };
         if when == u64::MAX {
             self.deadline.set(0);
@@ -298,9 +289,8 @@ impl Connection {
 /// (RFC 8305 section 4).
 fn alternate_families(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (first, second): (Vec<_>, Vec<_>) = addresses
-        .into_iter()
-        .partition(|address| address.is_ipv6() == first_is_v6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
     let mut second = second.into_iter();
     let mut ordered = VecDeque::new();
     for address in first {

@@ -66,10 +66,7 @@ impl Failure {
             ProtocolError::InvalidUtf8 => FailureKind::Error,
             _ => FailureKind::RangeError,
         };
-        Self {
-            kind,
-            ..Self::new(error.to_string(), Some(error.code()))
-        }
+        Self { kind, ..Self::new(error.to_string(), Some(error.code())) }
     }
 
     /// A connect attempt failed.
@@ -124,11 +121,7 @@ impl Failure {
             }
         }
         let code = errors.first().and_then(|first| first.code.clone());
-        Self {
-            kind: FailureKind::AggregateError,
-            errors,
-            ..Self::new("", code.as_deref())
-        }
+        Self { kind: FailureKind::AggregateError, errors, ..Self::new("", code.as_deref()) }
     }
 
     /// The peer ended the stream before it answered.

@@ -75,7 +75,7 @@ impl Listener {
                 None => {
                     let owner: Rc<dyn ResolveOwner> =
                         Rc::new(Lookup(Rc::clone(&listener), host.to_owned()));
-                    match resolve(context.event_loop(), host, port, owner, Rc::clone(pending)) {
+                    match resolve(context.event_loop(), host, port, 0, owner, Rc::clone(pending)) {
                         Ok(resolution) => {
                             listener.resolution.replace(Some(resolution));
                         }
@@ -125,8 +125,7 @@ impl Listener {
     }
 
     pub(super) fn connection_gone(&self) {
-        self.connections
-            .set(self.connections.get().saturating_sub(1));
+        self.connections.set(self.connections.get().saturating_sub(1));
         self.end_if_over();
     }
 
@@ -153,28 +152,24 @@ impl Listener {
         let Some(this) = self.this.upgrade() else {
             return Err(UvError::EINVAL);
         };
-        // Counted before the attempt: a failed one closes its handle too.
+        let tcp = TcpListener::new(&self.context, this)?;
         self.handles.set(self.handles.get() + 1);
-        let outcome = TcpListener::listen(&self.context, this, address, false, self.backlog);
-        match outcome {
-            Ok(tcp) => {
-                tcp.set_ref(self.keep_alive.get());
-                let _ = self.tcp.set(tcp);
-                Ok(())
-            }
-            Err(error) => Err(error),
+        if let Err(error) = tcp.listen(address, self.backlog) {
+            tcp.close();
+            return Err(error);
         }
+        tcp.set_ref(self.keep_alive.get());
+        let _ = self.tcp.set(tcp);
+        Ok(())
     }
 
     fn listening(&self) {
-        self.context
-            .record(Record::new(Kind::Listening, 0, self.id, 0, 0));
+        self.context.record(Record::new(Kind::Listening, 0, self.id, 0, 0));
     }
 
     fn fail(&self, failure: Failure) {
         self.failure.replace(Some(Box::new(failure)));
-        self.context
-            .record(Record::new(Kind::ServerError, 0, self.id, 0, 0));
+        self.context.record(Record::new(Kind::ServerError, 0, self.id, 0, 0));
         self.close();
     }
 

@@ -95,8 +95,7 @@ impl Connection {
                 }
                 self.flags.set(Flags::ANNOUNCED);
                 let head = all.get(..end).unwrap_or_default();
-                self.context
-                    .record_with(Kind::Upgrade, flags, self.id, head);
+                self.context.record_with(Kind::Upgrade, flags, self.id, head);
                 if in_place {
                     input.extend_from_slice(bytes.get(end..).unwrap_or_default());
                 } else {
@@ -239,11 +238,7 @@ impl Connection {
             Ok((response, head)) => {
                 self.phase.set(Phase::Open);
                 self.deadline.set(0);
-                let flags = if response.protocol.is_some() {
-                    PROTOCOL_CHOSEN
-                } else {
-                    0
-                };
+                let flags = if response.protocol.is_some() { PROTOCOL_CHOSEN } else { 0 };
                 let end = head.end;
                 let head = input.get(head).unwrap_or_default();
                 self.context.record_with(Kind::Open, flags, self.id, head);

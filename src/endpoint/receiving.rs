@@ -15,8 +15,7 @@ impl Connection {
     /// Takes bytes from the transport.
     pub(super) fn take_in(&self, bytes: &mut [u8]) {
         self.context.counters().received(bytes.len());
-        self.bytes_received
-            .set(self.bytes_received.get() + bytes.len() as u64);
+        self.bytes_received.set(self.bytes_received.get() + bytes.len() as u64);
         match self.phase.get() {
             Phase::Open => {
                 if self.flags.has(Flags::PAUSED) || !self.input.borrow().is_empty() {
@@ -122,8 +121,7 @@ impl Connection {
                 Some(Event::Close { code, reason }) => {
                     self.flags.set(Flags::RECEIVED_CLOSE);
                     let code = u32::from(code.unwrap_or(NO_STATUS_RECEIVED));
-                    self.context
-                        .record_with(Kind::PeerClose, code, self.id, &reason);
+                    self.context.record_with(Kind::PeerClose, code, self.id, &reason);
                     self.end_if_concluded();
                 }
                 None => {}
@@ -137,10 +135,8 @@ impl Connection {
         if self.flags.set(Flags::FAILED) {
             return;
         }
-        self.failure
-            .replace(Some(Box::new(Failure::protocol(error))));
+        self.failure.replace(Some(Box::new(Failure::protocol(error))));
         let code = u32::from(error.close_code());
-        self.context
-            .record(Record::new(Kind::Error, code, self.id, 0, 0));
+        self.context.record(Record::new(Kind::Error, code, self.id, 0, 0));
     }
 }

@@ -187,15 +187,10 @@ impl Connection {
         let end = self.bytes_sent.get() + self.queued() as u64;
         if self.queued() == 0 {
             // A large payload may be gone already.
-            self.context
-                .record(Record::new(Kind::Sent, 0, self.id, 1, 0));
+            self.context.record(Record::new(Kind::Sent, 0, self.id, 1, 0));
             return;
         }
-        self.sent
-            .borrow_mut()
-            .get_or_insert_default()
-            .ends
-            .push_back(end);
+        self.sent.borrow_mut().get_or_insert_default().ends.push_back(end);
     }
 
     /// Writes the cork and then `payload`, copying only what the system does not take.
@@ -299,16 +294,14 @@ impl Connection {
             }
         }
         if completed > 0 {
-            self.context
-                .record(Record::new(Kind::Sent, 0, self.id, completed, 0));
+            self.context.record(Record::new(Kind::Sent, 0, self.id, completed, 0));
         }
     }
 
     fn everything_is_written(&self) {
         if self.flags.has(Flags::ABOVE) {
             self.flags.clear(Flags::ABOVE);
-            self.context
-                .record(Record::new(Kind::Drain, 0, self.id, 0, 0));
+            self.context.record(Record::new(Kind::Drain, 0, self.id, 0, 0));
         }
         if self.flags.has(Flags::FIN_WANTED) && !self.flags.set(Flags::FIN_SENT) {
             let shut = match self.transport.get() {

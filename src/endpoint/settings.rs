@@ -35,7 +35,11 @@ impl Settings {
     pub(super) fn receiver(&self, role: protocol::Role) -> protocol::Receiver {
         protocol::Receiver::new(&protocol::Config {
             role,
-            max_payload: self.max_payload,
+            // Records carry lengths of 32 bits, and no Buffer of Node 20 is longer.
+            max_payload: match self.max_payload {
+                0 => u64::from(u32::MAX),
+                limit => limit.min(u64::from(u32::MAX)),
+            },
             max_fragments: self.max_fragments,
             skip_utf8_validation: self.skip_utf8_validation,
         })

@@ -18,10 +18,16 @@ pub(crate) enum Entry {
 }
 
 /// All connections and listeners of one environment.
-#[derive(Default)]
 pub(crate) struct Table {
     entries: RefCell<Vec<Option<Entry>>>,
     free: RefCell<Vec<u32>>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        // No number is 0: what JavaScript makes of NaN and the like stands for nobody.
+        Self { entries: RefCell::new(vec![None]), free: RefCell::default() }
+    }
 }
 
 impl Table {
@@ -44,11 +50,7 @@ impl Table {
 
     /// Frees a number. Freeing twice does nothing.
     pub(crate) fn release(&self, id: u32) {
-        let entry = self
-            .entries
-            .borrow_mut()
-            .get_mut(id as usize)
-            .and_then(Option::take);
+        let entry = self.entries.borrow_mut().get_mut(id as usize).and_then(Option::take);
         if entry.is_some() {
             self.free.borrow_mut().push(id);
         }
@@ -82,13 +84,10 @@ impl Table {
     /// Returns the numbers of all connections for which `keep` holds.
     pub(crate) fn connections(&self, keep: impl Fn(&Connection) -> bool) -> Vec<u32> {
         let entries = self.entries.borrow();
-        let matching = entries
-            .iter()
-            .zip(0u32..)
-            .filter_map(|(entry, id)| match entry {
-                Some(Entry::Connection(connection)) if keep(connection) => Some(id),
-                _ => None,
-            });
+        let matching = entries.iter().zip(0u32..).filter_map(|(entry, id)| match entry {
+            Some(Entry::Connection(connection)) if keep(connection) => Some(id),
+            _ => None,
+        });
         matching.collect()
     }
 }

@@ -15,10 +15,7 @@ pub(super) struct ControlBuffer {
 impl ControlBuffer {
     /// Makes an empty buffer.
     pub(super) fn new() -> Box<Self> {
-        Box::new(Self {
-            bytes: [0; MAX_CONTROL_PAYLOAD],
-            len: 0,
-        })
+        Box::new(Self { bytes: [0; MAX_CONTROL_PAYLOAD], len: 0 })
     }
 
     /// Appends; the frame's checked length bounds the total.

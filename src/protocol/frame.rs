@@ -93,13 +93,7 @@ impl FrameHead {
             }
             size = size.saturating_add(4);
         }
-        Ok(Some(Self {
-            fin: first & FIN != 0,
-            opcode,
-            length,
-            key,
-            size,
-        }))
+        Ok(Some(Self { fin: first & FIN != 0, opcode, length, key, size }))
     }
 }
 
@@ -227,10 +221,7 @@ pub fn encode_header(
     let mut size = unmasked_size;
     if let Some(key) = key {
         let start = usize::from(unmasked_size);
-        if let Some(slots) = bytes
-            .get_mut(start..)
-            .and_then(|rest| rest.first_chunk_mut())
-        {
+        if let Some(slots) = bytes.get_mut(start..).and_then(|rest| rest.first_chunk_mut()) {
             *slots = key;
         }
         size = size.saturating_add(4);

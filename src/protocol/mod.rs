@@ -29,10 +29,7 @@
 
 #![forbid(unsafe_code)]
 // Tests index what they built.
-#![cfg_attr(
-    not(test),
-    warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)
-)]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 mod close;
 mod control;

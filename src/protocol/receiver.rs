@@ -82,10 +82,7 @@ const _: () = assert!(size_of::<Receiver>() <= 96);
 #[derive(Clone, Copy)]
 enum Phase {
     /// Within a header of which `len` bytes are in; none between frames.
-    Head {
-        bytes: [u8; MAX_FRAME_HEADER],
-        len: u8,
-    },
+    Head { bytes: [u8; MAX_FRAME_HEADER], len: u8 },
     /// Within a payload. INVARIANT: `remaining` is above 0.
     Payload {
         remaining: u64,
@@ -99,10 +96,7 @@ enum Phase {
 }
 
 impl Phase {
-    const BETWEEN_FRAMES: Self = Self::Head {
-        bytes: [0; MAX_FRAME_HEADER],
-        len: 0,
-    };
+    const BETWEEN_FRAMES: Self = Self::Head { bytes: [0; MAX_FRAME_HEADER], len: 0 };
 }
 
 /// What kind of message has begun.
@@ -144,10 +138,7 @@ impl Receiver {
     pub fn receive<'a>(&mut self, input: &'a mut [u8]) -> Result<Step<'a>, ProtocolError> {
         let size = input.len();
         match self.advance(input) {
-            Ok((event, left)) => Ok(Step {
-                consumed: size.saturating_sub(left),
-                event,
-            }),
+            Ok((event, left)) => Ok(Step { consumed: size.saturating_sub(left), event }),
             Err(error) => {
                 self.conclude();
                 Err(error)
@@ -264,10 +255,7 @@ impl Receiver {
         if !binary && !self.skip_utf8_validation {
             utf8::check(payload)?;
         }
-        Ok(Event::Message {
-            binary,
-            payload: Payload::Borrowed(payload),
-        })
+        Ok(Event::Message { binary, payload: Payload::Borrowed(payload) })
     }
 
     /// Enters the frame that `head` announces; `input` is at its payload.
@@ -291,9 +279,7 @@ impl Receiver {
         let payload = take(input, head.length as usize);
         self.unmask(head.key, payload);
         if head.opcode.is_control() {
-            return self
-                .control_event(head.opcode, Payload::Borrowed(payload))
-                .map(Some);
+            return self.control_event(head.opcode, Payload::Borrowed(payload)).map(Some);
         }
         self.take_data(payload, head.fin, 0)
     }
@@ -318,13 +304,7 @@ impl Receiver {
         &mut self,
         input: &mut &'a mut [u8],
     ) -> Result<Option<Event<'a>>, ProtocolError> {
-        let Phase::Payload {
-            remaining,
-            key,
-            opcode,
-            fin,
-        } = self.phase
-        else {
+        let Phase::Payload { remaining, key, opcode, fin } = self.phase else {
             return Ok(None);
         };
         let piece = take(input, usize::try_from(remaining).unwrap_or(usize::MAX));
@@ -332,20 +312,13 @@ impl Receiver {
         let remaining = remaining.saturating_sub(piece.len() as u64);
         self.phase = match remaining {
             0 => Phase::BETWEEN_FRAMES,
-            _ => Phase::Payload {
-                remaining,
-                key: mask::rotate_key(key, piece.len()),
-                opcode,
-                fin,
-            },
+            _ => Phase::Payload { remaining, key: mask::rotate_key(key, piece.len()), opcode, fin },
         };
         if !opcode.is_control() {
             return self.take_data(piece, fin, remaining);
         }
         if self.control.is_none() && remaining == 0 {
-            return self
-                .control_event(opcode, Payload::Borrowed(piece))
-                .map(Some);
+            return self.control_event(opcode, Payload::Borrowed(piece)).map(Some);
         }
         let control = self.control.get_or_insert_with(ControlBuffer::new);
         control.push(piece);

@@ -88,29 +88,15 @@ impl Transport for TcpTransport {
 pub(crate) struct TcpListener(Tcp);
 
 impl TcpListener {
-    /// Binds and listens. When it fails after the handle was made, the owner still hears `closed`.
-    pub(crate) fn listen(
-        context: &Context,
-        owner: Rc<dyn StreamOwner>,
-        address: &SocketAddr,
-        ipv6_only: bool,
-        backlog: i32,
-    ) -> Result<Self, UvError> {
-        let tcp = Tcp::new(context.event_loop(), owner)?;
-        context.handle_opened();
-        if !context.keeps_alive() {
-            tcp.set_ref(false);
-        }
-        let listener = Self(tcp);
-        let outcome = listener
-            .0
-            .bind(address, ipv6_only)
-            .and_then(|()| listener.0.listen(backlog));
-        if let Err(error) = outcome {
-            listener.close();
-            return Err(error);
-        }
-        Ok(listener)
+    /// Makes a socket that does not listen yet.
+    pub(crate) fn new(context: &Context, owner: Rc<dyn StreamOwner>) -> Result<Self, UvError> {
+        TcpTransport::new(context, owner).map(|TcpTransport(tcp)| Self(tcp))
+    }
+
+    /// Binds and listens.
+    pub(crate) fn listen(&self, address: &SocketAddr, backlog: i32) -> Result<(), UvError> {
+        self.0.bind(address, false)?;
+        self.0.listen(backlog)
     }
 
     /// Accepts the announced connection into `stream`.
@@ -134,7 +120,8 @@ impl TcpListener {
     }
 }
 
-/// Parses an IP address as Node accepts it: no brackets; an IPv6 zone is ignored.
+/// Parses an IP address, without brackets. One with a zone is left to the system's resolver, which knows
+/// the zones.
 pub(crate) fn parse_ip(text: &str) -> Option<IpAddr> {
-    text.split('%').next()?.parse().ok()
+    text.parse().ok()
 }

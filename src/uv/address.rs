@@ -67,22 +67,14 @@ impl SocketAddress {
                 // SAFETY: by the contract: an AF_INET address is a whole sockaddr_in.
                 let v4 = unsafe { &*raw.cast::<sys::sockaddr_in>() };
                 let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
-                Some(SocketAddr::V4(SocketAddrV4::new(
-                    ip,
-                    u16::from_be(v4.sin_port),
-                )))
+                Some(SocketAddr::V4(SocketAddrV4::new(ip, u16::from_be(v4.sin_port))))
             }
             AF_INET6 => {
                 // SAFETY: by the contract: an AF_INET6 address is a whole sockaddr_in6.
                 let v6 = unsafe { &*raw.cast::<sys::sockaddr_in6>() };
                 let ip = ipv6_from_raw(&v6.sin6_addr);
                 let port = u16::from_be(v6.sin6_port);
-                Some(SocketAddr::V6(SocketAddrV6::new(
-                    ip,
-                    port,
-                    0,
-                    v6.sin6_scope_id,
-                )))
+                Some(SocketAddr::V6(SocketAddrV6::new(ip, port, 0, v6.sin6_scope_id)))
             }
             _ => None,
         }

@@ -36,12 +36,13 @@ struct Request {
     _pending: Rc<dyn std::any::Any>,
 }
 
-/// Looks `host` up and calls `owner` back with addresses that carry `port`. `pending` is kept
+/// Looks `host` up, in the family 4, 6 or 0 for both, and calls `owner` back with addresses that carry `port`. `pending` is kept
 /// until libuv has let go of the request, which is what an ending environment must wait for.
 pub(crate) fn resolve(
     on: Loop,
     host: &str,
     port: u16,
+    family: u8,
     owner: Rc<dyn ResolveOwner>,
     pending: Rc<dyn std::any::Any>,
 ) -> Result<Resolution, UvError> {
@@ -50,6 +51,11 @@ pub(crate) fn resolve(
     // SAFETY: addrinfo is plain data for which all zeroes mean "no preference".
     let mut hints = unsafe { std::mem::zeroed::<sys::addrinfo>() };
     hints.ai_socktype = STREAM;
+    hints.ai_family = match family {
+        4 => sys::AF_INET as c_int,
+        6 => sys::AF_INET6 as c_int,
+        _ => 0,
+    };
     let shared = Rc::new(Shared {
         owner: RefCell::new(Some(owner)),
         request: Cell::new(ptr::null_mut()),
@@ -57,11 +63,8 @@ pub(crate) fn resolve(
     });
     // SAFETY: uv_getaddrinfo_t is plain data that libuv initialises.
     let raw = unsafe { std::mem::zeroed::<sys::uv_getaddrinfo_t>() };
-    let request = Box::into_raw(Box::new(Request {
-        raw,
-        shared: Rc::clone(&shared),
-        _pending: pending,
-    }));
+    let request =
+        Box::into_raw(Box::new(Request { raw, shared: Rc::clone(&shared), _pending: pending }));
     // SAFETY: `request` is a live box that nothing else refers to.
     let raw_request = unsafe { &raw mut (*request).raw };
     // SAFETY: as above; libuv leaves `data` alone.
@@ -85,9 +88,7 @@ pub(crate) fn resolve(
     }
     // The request pointer that uv_cancel takes is the libuv structure.
     // SAFETY: `request` is live until the callback, which cannot run before this returns.
-    shared
-        .request
-        .set(unsafe { &raw mut (*request).raw }.cast());
+    shared.request.set(unsafe { &raw mut (*request).raw }.cast());
     Ok(Resolution(shared))
 }
 

@@ -60,9 +60,7 @@ impl UvError {
         // SAFETY: U6; libuv writes at most `len` bytes and ends them with a NUL.
         unsafe { function(uv)(self.0, buf.as_mut_ptr(), buf.len()) };
         // SAFETY: the NUL stands within `buf`, which outlives the borrow.
-        unsafe { CStr::from_ptr(buf.as_ptr()) }
-            .to_string_lossy()
-            .into_owned()
+        unsafe { CStr::from_ptr(buf.as_ptr()) }.to_string_lossy().into_owned()
     }
 }
 

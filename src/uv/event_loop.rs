@@ -22,10 +22,7 @@ impl Loop {
     /// `raw` is a live loop of the host's libuv, the caller is on its thread, and it outlives
     /// every handle made on it (the host's environment waits for our close callbacks).
     pub(crate) unsafe fn from_host(raw: NonNull<c_void>) -> Result<Self, HostError> {
-        Ok(Self {
-            raw: raw.cast(),
-            uv: Symbols::load()?,
-        })
+        Ok(Self { raw: raw.cast(), uv: Symbols::load()? })
     }
 
     /// Returns the loop's cached time in milliseconds.
@@ -45,9 +42,7 @@ impl Loop {
         // SAFETY: U6; the function takes no argument.
         let text = unsafe { (self.uv.uv_version_string)() };
         // SAFETY: libuv returns a static string that ends with a NUL.
-        unsafe { CStr::from_ptr(text) }
-            .to_string_lossy()
-            .into_owned()
+        unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
     }
 
     pub(super) fn as_ptr(self) -> *mut sys::uv_loop_t {

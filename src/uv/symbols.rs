@@ -146,31 +146,11 @@ impl Symbols {
             return Err(HostError::Version(version));
         }
         let handles = [
-            (
-                "uv_tcp_t",
-                sys::uv_handle_type_UV_TCP,
-                size_of::<sys::uv_tcp_t>(),
-            ),
-            (
-                "uv_timer_t",
-                sys::uv_handle_type_UV_TIMER,
-                size_of::<sys::uv_timer_t>(),
-            ),
-            (
-                "uv_idle_t",
-                sys::uv_handle_type_UV_IDLE,
-                size_of::<sys::uv_idle_t>(),
-            ),
-            (
-                "uv_check_t",
-                sys::uv_handle_type_UV_CHECK,
-                size_of::<sys::uv_check_t>(),
-            ),
-            (
-                "uv_async_t",
-                sys::uv_handle_type_UV_ASYNC,
-                size_of::<sys::uv_async_t>(),
-            ),
+            ("uv_tcp_t", sys::uv_handle_type_UV_TCP, size_of::<sys::uv_tcp_t>()),
+            ("uv_timer_t", sys::uv_handle_type_UV_TIMER, size_of::<sys::uv_timer_t>()),
+            ("uv_idle_t", sys::uv_handle_type_UV_IDLE, size_of::<sys::uv_idle_t>()),
+            ("uv_check_t", sys::uv_handle_type_UV_CHECK, size_of::<sys::uv_check_t>()),
+            ("uv_async_t", sys::uv_handle_type_UV_ASYNC, size_of::<sys::uv_async_t>()),
         ];
         for (name, kind, ours) in handles {
             // SAFETY: U6; any integer is a valid argument, unknown ones give a huge size.
@@ -181,21 +161,9 @@ impl Symbols {
             }
         }
         let requests = [
-            (
-                "uv_write_t",
-                sys::uv_req_type_UV_WRITE,
-                size_of::<sys::uv_write_t>(),
-            ),
-            (
-                "uv_connect_t",
-                sys::uv_req_type_UV_CONNECT,
-                size_of::<sys::uv_connect_t>(),
-            ),
-            (
-                "uv_shutdown_t",
-                sys::uv_req_type_UV_SHUTDOWN,
-                size_of::<sys::uv_shutdown_t>(),
-            ),
+            ("uv_write_t", sys::uv_req_type_UV_WRITE, size_of::<sys::uv_write_t>()),
+            ("uv_connect_t", sys::uv_req_type_UV_CONNECT, size_of::<sys::uv_connect_t>()),
+            ("uv_shutdown_t", sys::uv_req_type_UV_SHUTDOWN, size_of::<sys::uv_shutdown_t>()),
             (
                 "uv_getaddrinfo_t",
                 sys::uv_req_type_UV_GETADDRINFO,

@@ -23,10 +23,7 @@ pub(crate) struct ReceiveBuffer {
 impl ReceiveBuffer {
     /// Allocates a buffer of `len` bytes.
     pub(crate) fn new(len: usize) -> Self {
-        Self {
-            bytes: UnsafeCell::new(vec![0; len].into_boxed_slice()),
-            lent: Cell::new(false),
-        }
+        Self { bytes: UnsafeCell::new(vec![0; len].into_boxed_slice()), lent: Cell::new(false) }
     }
 
     /// Lends the buffer to a read, unless it is already lent (B1).
@@ -36,10 +33,7 @@ impl ReceiveBuffer {
         }
         // SAFETY: B1: the flag was false, so no slice of the buffer exists.
         let bytes = unsafe { &mut *self.bytes.get() };
-        sys::uv_buf_t {
-            base: bytes.as_mut_ptr().cast::<c_char>(),
-            len: bytes.len() as _,
-        }
+        sys::uv_buf_t { base: bytes.as_mut_ptr().cast::<c_char>(), len: bytes.len() as _ }
     }
 }
 
@@ -112,11 +106,7 @@ impl Tcp {
     /// Binds to an address. With `ipv6_only` an IPv6 socket does not take IPv4 peers.
     pub(crate) fn bind(&self, address: &SocketAddr, ipv6_only: bool) -> Result<(), UvError> {
         let raw = self.0.raw()?;
-        let flags = if ipv6_only {
-            sys::uv_tcp_flags_UV_TCP_IPV6ONLY as c_uint
-        } else {
-            0
-        };
+        let flags = if ipv6_only { sys::uv_tcp_flags_UV_TCP_IPV6ONLY as c_uint } else { 0 };
         let address = SocketAddress::new(address);
         // SAFETY: U3; the address outlives the call.
         let status = unsafe { (self.0.on().uv().uv_tcp_bind)(raw, address.as_ptr(), flags) };
@@ -145,10 +135,8 @@ impl Tcp {
         let address = SocketAddress::new(address);
         // SAFETY: uv_connect_t is plain data that libuv initialises.
         let zeroed = unsafe { std::mem::zeroed::<sys::uv_connect_t>() };
-        let request = Box::into_raw(Box::new(ConnectRequest {
-            raw: zeroed,
-            core: Rc::clone(&self.0),
-        }));
+        let request =
+            Box::into_raw(Box::new(ConnectRequest { raw: zeroed, core: Rc::clone(&self.0) }));
         // SAFETY: `request` is a live box that nothing else refers to.
         let raw_request = unsafe { &raw mut (*request).raw };
         // SAFETY: as above; libuv leaves `data` alone.
@@ -234,10 +222,8 @@ impl Tcp {
         let raw = self.stream()?;
         // SAFETY: uv_shutdown_t is plain data that libuv initialises.
         let zeroed = unsafe { std::mem::zeroed::<sys::uv_shutdown_t>() };
-        let request = Box::into_raw(Box::new(ShutdownRequest {
-            raw: zeroed,
-            core: Rc::clone(&self.0),
-        }));
+        let request =
+            Box::into_raw(Box::new(ShutdownRequest { raw: zeroed, core: Rc::clone(&self.0) }));
         // SAFETY: `request` is a live box that nothing else refers to.
         let raw_request = unsafe { &raw mut (*request).raw };
         // SAFETY: as above; libuv leaves `data` alone.
@@ -306,10 +292,7 @@ impl Tcp {
 
 fn buf(bytes: &[u8]) -> sys::uv_buf_t {
     // libuv never writes through a buffer that is given to a write.
-    sys::uv_buf_t {
-        base: bytes.as_ptr().cast_mut().cast::<c_char>(),
-        len: bytes.len() as _,
-    }
+    sys::uv_buf_t { base: bytes.as_ptr().cast_mut().cast::<c_char>(), len: bytes.len() as _ }
 }
 
 /// Runs a callback of a stream; a panic in it ends the stream.
@@ -376,21 +359,15 @@ unsafe extern "C" fn on_connection(stream: *mut sys::uv_stream_t, status: c_int)
 
 unsafe extern "C" fn on_write(raw: *mut sys::uv_write_t, status: c_int) {
     let request = take_request!(raw, WriteRequest);
-    call(&request.core, |owner| {
-        owner.written(UvError::check(status).map(drop))
-    });
+    call(&request.core, |owner| owner.written(UvError::check(status).map(drop)));
 }
 
 unsafe extern "C" fn on_connect(raw: *mut sys::uv_connect_t, status: c_int) {
     let request = take_request!(raw, ConnectRequest);
-    call(&request.core, |owner| {
-        owner.connected(UvError::check(status).map(drop))
-    });
+    call(&request.core, |owner| owner.connected(UvError::check(status).map(drop)));
 }
 
 unsafe extern "C" fn on_shutdown(raw: *mut sys::uv_shutdown_t, status: c_int) {
     let request = take_request!(raw, ShutdownRequest);
-    call(&request.core, |owner| {
-        owner.shut(UvError::check(status).map(drop))
-    });
+    call(&request.core, |owner| owner.shut(UvError::check(status).map(drop)));
 }

@@ -35,10 +35,7 @@ impl Wake {
             unsafe { (on.uv().uv_async_init)(on.as_ptr(), raw, Some(on_wake)) }
         })?;
         core.set_ref(false);
-        let target = Target {
-            handle: core.raw()?,
-            uv: on.uv(),
-        };
+        let target = Target { handle: core.raw()?, uv: on.uv() };
         let mut registry = registry();
         registry.next += 1;
         let token = registry.next;
@@ -104,10 +101,7 @@ fn registry() -> MutexGuard<'static, Registry> {
     static REGISTRY: OnceLock<Mutex<Registry>> = OnceLock::new();
     // No code between lock and unlock can panic half-way through a change, so a poisoned lock
     // guards intact data.
-    REGISTRY
-        .get_or_init(Mutex::default)
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
+    REGISTRY.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 unsafe extern "C" fn on_wake(raw: *mut sys::uv_async_t) {

@@ -1,11 +1,7 @@
 //! What the protocol tests share: frames of a peer, a driver that holds the
 //! laws of `src/protocol/mod.rs` at every call, and reproducible randomness.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test file uses its own part"
-)]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
 use uvws::protocol::{
     apply_mask, encode_header, Config, Event, Opcode, Payload, ProtocolError, Receiver, Role,
@@ -27,14 +23,8 @@ pub enum Seen {
 impl From<Event<'_>> for Seen {
     fn from(event: Event<'_>) -> Self {
         match event {
-            Event::Message {
-                binary: false,
-                payload,
-            } => Self::Text(payload.into_vec()),
-            Event::Message {
-                binary: true,
-                payload,
-            } => Self::Binary(payload.into_vec()),
+            Event::Message { binary: false, payload } => Self::Text(payload.into_vec()),
+            Event::Message { binary: true, payload } => Self::Binary(payload.into_vec()),
             Event::Ping(payload) => Self::Ping(payload.into_vec()),
             Event::Pong(payload) => Self::Pong(payload.into_vec()),
             Event::Close { code, reason } => Self::Close(code, reason.into_vec()),

@@ -202,10 +202,7 @@ fn check_response(
     offered_extensions: bool,
 ) -> Result<UpgradeResponse, ClientHandshakeError> {
     // 2. Upgrade is "websocket", without regard to case.
-    if !headers
-        .only("upgrade")
-        .is_some_and(|value| value.eq_ignore_ascii_case(b"websocket"))
-    {
+    if !headers.only("upgrade").is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
         return Err(ClientHandshakeError::InvalidUpgradeHeader);
     }
     // 3. Connection lists "Upgrade", without regard to case.
@@ -224,10 +221,7 @@ fn check_response(
     if headers.has("sec-websocket-extensions") {
         check_extensions(headers, offered_extensions)?;
     }
-    Ok(UpgradeResponse {
-        status: 101,
-        protocol,
-    })
+    Ok(UpgradeResponse { status: 101, protocol })
 }
 
 /// Returns the subprotocol that the server chose.
@@ -242,10 +236,7 @@ fn check_protocol(
         (Some(_), false) => Err(ClientHandshakeError::NoSubprotocol),
         (Some(offered), true) => {
             let chosen = headers.only("sec-websocket-protocol").unwrap_or_default();
-            let mut names = offered
-                .split(',')
-                .map(str::trim)
-                .filter(|name| !name.is_empty());
+            let mut names = offered.split(',').map(str::trim).filter(|name| !name.is_empty());
             match names.find(|name| name.as_bytes() == chosen) {
                 Some(name) => Ok(Some(name.to_owned())),
                 None => Err(ClientHandshakeError::InvalidSubprotocol),

@@ -39,9 +39,7 @@ impl<'h, 'b> HeaderMap<'h, 'b> {
     /// Tells whether `token` is an element of the list that the lines called
     /// `name` make up, compared without regard to case.
     pub(super) fn lists(self, name: &'static str, token: &[u8]) -> bool {
-        self.all(name)
-            .flat_map(elements)
-            .any(|element| element.eq_ignore_ascii_case(token))
+        self.all(name).flat_map(elements).any(|element| element.eq_ignore_ascii_case(token))
     }
 }
 
@@ -54,9 +52,7 @@ pub(super) fn with_header_room<'b, T>(
     mut parse: impl FnMut(&'b [u8], &mut [MaybeUninit<Header<'b>>]) -> Result<T, httparse::Error>,
 ) -> Result<T, httparse::Error> {
     let mut inline = [const { MaybeUninit::uninit() }; INLINE_HEADERS];
-    let room = inline
-        .get_mut(..max.min(INLINE_HEADERS))
-        .unwrap_or_default();
+    let room = inline.get_mut(..max.min(INLINE_HEADERS)).unwrap_or_default();
     match parse(head, room) {
         Err(httparse::Error::TooManyHeaders) if max > INLINE_HEADERS => {}
         result => return result,
@@ -203,11 +199,7 @@ fn is_quoted_token(quoted: &[u8]) -> bool {
     let mut bytes = quoted.iter();
     let mut length = 0;
     while let Some(byte) = bytes.next() {
-        let plain = if *byte == b'\\' {
-            bytes.next()
-        } else {
-            Some(byte)
-        };
+        let plain = if *byte == b'\\' { bytes.next() } else { Some(byte) };
         if !plain.is_some_and(|byte| is_token_byte(*byte)) {
             return false;
         }
@@ -273,14 +265,8 @@ mod tests {
             .map(|()| names)
         };
         assert_eq!(read("foo"), Ok(vec!["foo"]));
-        assert_eq!(
-            read("foo, foo;a ; b=1;c=\"x\\y\" ,bar"),
-            Ok(vec!["foo", "foo", "bar"])
-        );
-        assert_eq!(
-            read("__proto__;constructor=toString"),
-            Ok(vec!["__proto__"])
-        );
+        assert_eq!(read("foo, foo;a ; b=1;c=\"x\\y\" ,bar"), Ok(vec!["foo", "foo", "bar"]));
+        assert_eq!(read("__proto__;constructor=toString"), Ok(vec!["__proto__"]));
         for bad in [
             "",
             ",",

@@ -87,11 +87,7 @@ impl HandshakeError {
     pub(crate) const TOO_LARGE: Self = Self::new(431, "Request Header Fields Too Large");
 
     const fn new(status: u16, message: &'static str) -> Self {
-        Self {
-            status,
-            message,
-            headers: "",
-        }
+        Self { status, message, headers: "" }
     }
 
     /// Appends the whole response. The connection is to be closed behind it.
@@ -125,8 +121,5 @@ fn accept(key_base64: &[u8]) -> [u8; 28] {
 /// (section 4.1, step 7 of the requirements on the request).
 fn is_key(value: &[u8]) -> bool {
     let mut decoded = [0; 18];
-    value.len() == 24
-        && KEY_BASE64
-            .decode_slice(value, &mut decoded)
-            .is_ok_and(|n| n == 16)
+    value.len() == 24 && KEY_BASE64.decode_slice(value, &mut decoded).is_ok_and(|n| n == 16)
 }

@@ -27,11 +27,7 @@ pub struct HeadScanner {
 impl HeadScanner {
     /// Makes a scanner for a head of at most `max_header_size` bytes.
     pub const fn new(max_header_size: usize) -> Self {
-        Self {
-            scanned: 0,
-            line_start: 0,
-            max_header_size,
-        }
+        Self { scanned: 0, line_start: 0, max_header_size }
     }
 
     /// Looks at what is new in `buffered`, which holds every byte so far.
@@ -91,10 +87,7 @@ mod tests {
     #[test]
     fn the_head_ends_behind_the_first_empty_line() {
         assert_eq!(scan(b"GET / HTTP/1.1\r\n\r\n"), Ok(Some(18)));
-        assert_eq!(
-            scan(b"GET / HTTP/1.1\r\na: b\r\n\r\nframes\r\n\r\n"),
-            Ok(Some(24))
-        );
+        assert_eq!(scan(b"GET / HTTP/1.1\r\na: b\r\n\r\nframes\r\n\r\n"), Ok(Some(24)));
         assert_eq!(scan(b"GET / HTTP/1.1\r\na: b\r\n\r"), Ok(None));
         assert_eq!(scan(b"a"), Ok(None));
     }

@@ -54,9 +54,7 @@ pub fn parse_request(
 /// characters that RFC 3986 allows; a fragment is not sent (section 3).
 fn is_target(target: &str) -> bool {
     let form = target.starts_with('/') || target.contains("://");
-    form && target
-        .bytes()
-        .all(|byte| matches!(byte, b'!'..=b'~') && byte != b'#')
+    form && target.bytes().all(|byte| matches!(byte, b'!'..=b'~') && byte != b'#')
 }
 
 /// Checks the header lines of a well-formed request.
@@ -88,20 +86,11 @@ fn check_request(
     if announces_body || headers.has("transfer-encoding") {
         return Err(HandshakeError::BAD_REQUEST);
     }
-    if !headers
-        .only("upgrade")
-        .is_some_and(|value| value.eq_ignore_ascii_case(b"websocket"))
-    {
+    if !headers.only("upgrade").is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
         return Err(HandshakeError::new(400, "Invalid Upgrade header"));
     }
-    let Some(key) = headers
-        .only("sec-websocket-key")
-        .filter(|value| is_key(value))
-    else {
-        return Err(HandshakeError::new(
-            400,
-            "Missing or invalid Sec-WebSocket-Key header",
-        ));
+    let Some(key) = headers.only("sec-websocket-key").filter(|value| is_key(value)) else {
+        return Err(HandshakeError::new(400, "Missing or invalid Sec-WebSocket-Key header"));
     };
     let version = match headers.only("sec-websocket-version") {
         Some(b"13") => 13,
@@ -123,10 +112,7 @@ fn check_request(
     if has_extensions {
         let lines = headers.all("sec-websocket-extensions");
         read_extensions(lines, limits.max_extensions, |_| {}).map_err(|_| {
-            HandshakeError::new(
-                400,
-                "Invalid or unacceptable Sec-WebSocket-Extensions header",
-            )
+            HandshakeError::new(400, "Invalid or unacceptable Sec-WebSocket-Extensions header")
         })?;
     }
 
@@ -202,12 +188,8 @@ pub fn write_rejection(out: &mut Vec<u8>, status: u16, body: &str, extra_headers
 
 /// Tells whether one of `lines` is called `name`.
 fn has_line(lines: &str, name: &str) -> bool {
-    let names = lines
-        .split("\r\n")
-        .filter_map(|line| line.split(':').next());
-    names
-        .into_iter()
-        .any(|other| other.eq_ignore_ascii_case(name))
+    let names = lines.split("\r\n").filter_map(|line| line.split(':').next());
+    names.into_iter().any(|other| other.eq_ignore_ascii_case(name))
 }
 
 /// Returns the phrase of a status (RFC 9110 section 15); empty if it is not one
