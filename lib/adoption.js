@@ -52,7 +52,8 @@ function adopt(context, socket, head, response, limits) {
   // All in one turn of the loop: what the kernel gets meanwhile is read by the native half.
   socket.pause();
   const unread = takeUnread(socket, head);
-  const id = native.adopt(context._id, descriptor, unread, response, limits);
+  const stream = { descriptor, isServer: true, response };
+  const id = native.attach(context._id, stream, unread, limits);
   release(socket);
   return id;
 }

@@ -176,7 +176,7 @@ class Delivery {
     const { records } = this;
     const at = HEADER + RECORD * records[CURSOR]++;
     if (records[MUTED] !== 0) return;
-    const server = table[records[at] >>> 10];
+    const server = table[records[at] >>> 11];
     if (server === undefined) return;
     const request = new UpgradeMessage(this.text(records[at + 2], records[at + 3]), id);
     const hasProtocols = (records[at] & 0x100) !== 0;

@@ -11,7 +11,10 @@ use napi_derive::napi;
 
 use super::environment::Environment;
 use crate::context::{Context, Member, MemberKind, State, Stats};
-use crate::endpoint::{Connection, Destination, Failure, FailureKind, Group, Listener, Settings};
+use crate::endpoint::{
+    Connection, Destination, Failure, FailureKind, Group, Listener, Settings, Stream,
+};
+use crate::protocol::Role;
 
 /// Limits and timeouts of connections. Times are milliseconds, sizes bytes; 0 means no limit.
 #[napi(object)]
@@ -289,6 +292,15 @@ pub fn server_close(env: Env, id: u32) -> Result<()> {
     Ok(())
 }
 
+/// Lets JavaScript answer requests that are to be refused, or not.
+#[napi(catch_unwind)]
+pub fn server_report_refusals(env: Env, id: u32, report: bool) -> Result<()> {
+    if let Some(listener) = environment(env)?.table.listener(id) {
+        listener.report_refusals(report);
+    }
+    Ok(())
+}
+
 /// Lets the server keep the loop alive, or not.
 #[napi(catch_unwind)]
 pub fn server_set_ref(env: Env, id: u32, keep_alive: bool) -> Result<()> {
@@ -321,31 +333,51 @@ pub fn connect(
     Ok(Connection::connect(&context, &group, destination, &environment.pending()).id())
 }
 
-/// Takes over a duplicate of the socket `descriptor`, writes `response`, and is open.
-#[cfg(unix)]
+/// What carries a connection whose opening handshake was done elsewhere.
+#[napi(object)]
+pub struct AttachOptions {
+    /// The descriptor of an open socket, of which a duplicate is run natively; -1 for a stream that
+    /// JavaScript feeds and writes to.
+    pub descriptor: i32,
+    pub is_server: bool,
+    /// What is to be written first.
+    pub response: String,
+}
+
+/// Makes a connection that is open at once, and returns its number. `head` is what the peer has sent
+/// behind its part of the handshake.
 #[napi(catch_unwind)]
-pub fn adopt(
+pub fn attach(
     env: Env,
     context: u32,
-    descriptor: i32,
+    stream: AttachOptions,
     head: &[u8],
-    response: String,
     options: ConnectionOptions,
 ) -> Result<u32> {
-    use std::os::fd::BorrowedFd;
     let (environment, context) = accepting_context(env, context, MemberKind::Connection)?;
-    if descriptor < 0 {
-        return Err(Error::new(Status::InvalidArg, "the socket has no descriptor"));
-    }
     let group = group(&environment, &options);
-    // SAFETY: the caller's socket is open for the duration of this call: lib/ holds it.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
-    let owned = borrowed
-        .try_clone_to_owned()
-        .map_err(|error| Error::new(Status::GenericFailure, error.to_string()))?;
-    let connection = Connection::adopt(&context, &group, owned, head, response.as_bytes())
+    let role = if stream.is_server { Role::Server } else { Role::Client };
+    let carrier =
+        if stream.descriptor < 0 { Stream::Bridge } else { duplicate(stream.descriptor)? };
+    let response = stream.response.as_bytes();
+    let connection = Connection::attach(&context, &group, role, carrier, head, response)
         .map_err(|error| Error::new(Status::GenericFailure, error.to_string()))?;
     Ok(connection.id())
+}
+
+#[cfg(unix)]
+fn duplicate(descriptor: i32) -> Result<Stream> {
+    // SAFETY: the caller's socket is open for the duration of this call: lib/ holds it.
+    let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(descriptor) };
+    borrowed
+        .try_clone_to_owned()
+        .map(Stream::Socket)
+        .map_err(|error| Error::new(Status::GenericFailure, error.to_string()))
+}
+
+#[cfg(not(unix))]
+fn duplicate(_descriptor: i32) -> Result<Stream> {
+    Err(Error::new(Status::InvalidArg, "sockets cannot be duplicated on this platform"))
 }
 
 /// Why a connection or a server failed; read while its error record is handled.

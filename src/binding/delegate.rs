@@ -231,7 +231,8 @@ impl JsDelegate {
     /// Makes the array of memory blocks that `chunk` refers to, or null when it refers to none.
     fn extras_of(&self, chunk: &[Record]) -> sys::napi_value {
         let refers = |record: &&Record| {
-            record.kind() == Kind::Slab as u32 || record.kind() == Kind::MessageOwn as u32
+            let kinds = [Kind::Slab, Kind::MessageOwn, Kind::OutputOwn];
+            kinds.iter().any(|kind| record.kind() == *kind as u32)
         };
         let count = chunk.iter().filter(refers).count();
         if count == 0 {

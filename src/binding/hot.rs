@@ -81,6 +81,13 @@ exports! {
     "bufferedAmount" => buffered_amount,
     "accept" => accept,
     "reject" => reject,
+    "endStream" => end_stream,
+    "writeRaw" => write_raw,
+    "feed" => feed,
+    "feedEnd" => feed_end,
+    "feedClosed" => feed_closed,
+    "outputBlocked" => output_blocked,
+    "outputDrained" => output_drained,
     "flush" => flush,
     "contextCreate" => context_create,
     "contextWake" => context_wake,
@@ -294,6 +301,107 @@ fn reject(
     let headers = call.string(3).unwrap_or_default();
     if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
         connection.reject(status, &body, &headers);
+    }
+    ptr::null_mut()
+}
+
+/// `endStream(id)`.
+fn end_stream(
+    environment: &Environment,
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    let call = arguments::<1>(env, info);
+    if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
+        connection.end_stream();
+    }
+    ptr::null_mut()
+}
+
+/// `writeRaw(id, bytes)`.
+fn write_raw(
+    environment: &Environment,
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    let call = arguments::<2>(env, info);
+    if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
+        with_payload(environment, &call, 1, |bytes| connection.write_raw(bytes));
+    }
+    ptr::null_mut()
+}
+
+/// `feed(id, bytes)`.
+fn feed(
+    environment: &Environment,
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    let call = arguments::<2>(env, info);
+    if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
+        // A copy: frames are unmasked in place, and the bytes may still be somebody else's.
+        if let Some(mut bytes) = call.with_bytes(1, <[u8]>::to_vec) {
+            connection.feed(&mut bytes);
+        }
+    }
+    ptr::null_mut()
+}
+
+/// `feedEnd(id)`.
+fn feed_end(
+    environment: &Environment,
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    let call = arguments::<1>(env, info);
+    if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
+        connection.feed_end();
+    }
+    ptr::null_mut()
+}
+
+/// `feedClosed(id)`.
+fn feed_closed(
+    environment: &Environment,
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    let call = arguments::<1>(env, info);
+    if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
+        connection.feed_closed();
+    }
+    ptr::null_mut()
+}
+
+/// `outputBlocked(id)`.
+fn output_blocked(
+    environment: &Environment,
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    set_blocked(environment, env, info, true)
+}
+
+/// `outputDrained(id)`.
+fn output_drained(
+    environment: &Environment,
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+) -> sys::napi_value {
+    set_blocked(environment, env, info, false)
+}
+
+fn set_blocked(
+    environment: &Environment,
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+    is_blocked: bool,
+) -> sys::napi_value {
+    let call = arguments::<1>(env, info);
+    if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
+        if let Some(transport) = connection.transport() {
+            transport.set_blocked(is_blocked);
+        }
     }
     ptr::null_mut()
 }

@@ -236,6 +236,12 @@ impl Context {
         self.want_turn();
     }
 
+    /// Queues bytes for the stream under a bridged connection.
+    pub(crate) fn record_output(&self, id: u32, bytes: &[u8]) {
+        self.outbox.push_output(&*self.delegate, id, bytes);
+        self.want_turn();
+    }
+
     fn want_turn(&self) {
         if !self.turn_wanted.replace(true) {
             if let Some(idle) = self.idle.get() {

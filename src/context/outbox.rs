@@ -44,6 +44,12 @@ pub(crate) enum Kind {
     State = 16,
     /// The context is destroyed. Its last record.
     Destroyed = 17,
+    /// Bytes for the stream under a bridged connection; their place.
+    Output = 18,
+    /// The same in a block of its own; `b` = length.
+    OutputOwn = 19,
+    /// The stream is to be ended behind them.
+    OutputEnd = 20,
 }
 
 /// One entry: `[kind | flags << 8, id, a, b]`.
@@ -134,6 +140,12 @@ impl Outbox {
         records.push(Record::new(kind, flags, id, stash.offset, payload.len() as u32));
     }
 
+    /// Appends bytes for the stream under a bridged connection.
+    pub(crate) fn push_output(&self, delegate: &dyn Delegate, id: u32, bytes: &[u8]) {
+        let payload = MessagePayload::Borrowed(bytes);
+        self.push_payload(delegate, [Kind::Output, Kind::OutputOwn], 0, id, payload);
+    }
+
     /// Appends a message.
     pub(crate) fn push_message(
         &self,
@@ -143,12 +155,25 @@ impl Outbox {
         payload: MessagePayload<'_>,
     ) {
         let flags = u32::from(binary);
+        self.push_payload(delegate, [Kind::Message, Kind::MessageOwn], flags, id, payload);
+    }
+
+    /// Appends a payload as the first of `kinds`, or as the second if it is large.
+    fn push_payload(
+        &self,
+        delegate: &dyn Delegate,
+        kinds: [Kind; 2],
+        flags: u32,
+        id: u32,
+        payload: MessagePayload<'_>,
+    ) {
+        let [small, large] = kinds;
         let own = match payload {
             MessagePayload::Borrowed(bytes) if bytes.len() < OWN_BLOCK => {
-                return self.push_with(delegate, Kind::Message, flags, id, bytes);
+                return self.push_with(delegate, small, flags, id, bytes);
             }
             MessagePayload::Owned(bytes) if bytes.len() < OWN_BLOCK => {
-                return self.push_with(delegate, Kind::Message, flags, id, &bytes);
+                return self.push_with(delegate, small, flags, id, &bytes);
             }
             MessagePayload::Borrowed(bytes) => bytes.to_vec(),
             MessagePayload::Owned(bytes) => bytes,
@@ -156,7 +181,7 @@ impl Outbox {
         self.bytes.set(self.bytes.get() + own.len());
         let len = own.len() as u32;
         delegate.hand_over(own);
-        self.push(Record::new(Kind::MessageOwn, flags, id, 0, len));
+        self.push(Record::new(large, flags, id, 0, len));
     }
 
     /// Takes everything that waits.

@@ -27,7 +27,9 @@ use super::table::Entry;
 use super::{Failure, Listener};
 use crate::context::{Context, Kind, Member, MemberKind, Record, Stats};
 use crate::protocol::{Receiver, Role};
-use crate::transport::{Owner, ReceiveBuffer, StreamOwner, TcpTransport, Transport, UvError};
+use crate::transport::{
+    Bridge, Owner, ReceiveBuffer, StreamOwner, TcpTransport, Transport, UvError,
+};
 
 /// See the module's documentation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -98,6 +100,15 @@ impl Flags {
     pub(super) fn clear(&self, flag: u16) {
         self.0.set(self.0.get() & !flag);
     }
+}
+
+/// What carries a connection whose handshake was done elsewhere.
+pub(crate) enum Stream {
+    /// An open socket, to be run natively.
+    #[cfg(unix)]
+    Socket(OwnedFd),
+    /// A JavaScript stream.
+    Bridge,
 }
 
 /// See the module's documentation.
@@ -175,37 +186,78 @@ impl Connection {
         connection
     }
 
-    #[cfg(unix)]
-    /// Makes a server connection whose request has already been answered elsewhere: takes over the
-    /// `socket`, writes `response` and is open. `head` is what the peer sent behind its
-    /// request.
-    pub(crate) fn adopt(
+    /// Makes a connection whose opening handshake has been done elsewhere, over `stream`. Writes
+    /// `response` first and is open; `head` is what the peer sent behind its part of the handshake.
+    pub(crate) fn attach(
         context: &Rc<Context>,
         group: &Rc<Group>,
-        socket: OwnedFd,
+        role: Role,
+        stream: Stream,
         head: &[u8],
         response: &[u8],
     ) -> Result<Rc<Self>, UvError> {
-        let connection = Self::new(context, group, Role::Server, Phase::Open, None);
-        let opened = connection.new_tcp().and_then(|tcp| {
-            let opened = tcp.open(socket.as_raw_fd());
-            connection.attach(tcp);
-            opened
-        });
-        if let Err(error) = opened {
+        let connection = Self::new(context, group, role, Phase::Open, None);
+        let attached = match stream {
+            #[cfg(unix)]
+            Stream::Socket(socket) => connection.new_tcp().and_then(|tcp| {
+                let opened = tcp.open(socket.as_raw_fd());
+                connection.take_tcp(tcp);
+                if opened.is_ok() {
+                    // The handle owns the socket now.
+                    let _ = socket.into_raw_fd();
+                }
+                opened
+            }),
+            Stream::Bridge => {
+                let bridge = Bridge::new(context, connection.id, connection.as_owner());
+                connection.handles.set(connection.handles.get() + 1);
+                let _ = connection.transport.set(Box::new(bridge));
+                Ok(())
+            }
+        };
+        if let Err(error) = attached {
             connection.close_handles();
             return Err(error);
         }
-        // The handle owns the socket now.
-        let _ = socket.into_raw_fd();
         connection.flags.set(Flags::ANNOUNCED);
-        connection.cork_bytes(response);
+        if !response.is_empty() {
+            connection.cork_bytes(response);
+        }
         if !head.is_empty() {
             connection.input.borrow_mut().extend_from_slice(head);
             connection.resume_later();
         }
         connection.start_reading();
         Ok(connection)
+    }
+
+    /// Takes bytes that a bridged stream has brought.
+    pub(crate) fn feed(&self, bytes: &mut [u8]) {
+        self.take_in(bytes);
+    }
+
+    /// Ends our side without a closing handshake, behind everything that was sent.
+    pub(crate) fn end_stream(&self) {
+        if self.phase.get() == Phase::Open {
+            self.end_after_flush();
+        }
+    }
+
+    /// Sends bytes as they are, between frames. For those who speak through `_socket`.
+    pub(crate) fn write_raw(&self, bytes: &[u8]) {
+        if self.phase.get() == Phase::Open && !self.flags.has(Flags::FIN_WANTED) {
+            self.cork_bytes(bytes);
+        }
+    }
+
+    /// A bridged stream has ended its readable side.
+    pub(crate) fn feed_end(&self) {
+        self.input_ended(UvError::EOF);
+    }
+
+    /// A bridged stream is gone.
+    pub(crate) fn feed_closed(&self) {
+        self.close_handles();
     }
 
     /// The number.
@@ -273,8 +325,8 @@ impl Connection {
         self.resume_later();
     }
 
-    pub(super) fn listener_id(&self) -> u32 {
-        self.listener.as_ref().map_or(0, |listener| listener.id())
+    pub(super) fn listener(&self) -> Option<&Rc<Listener>> {
+        self.listener.as_ref()
     }
 
     pub(super) fn this(&self) -> Option<Rc<Self>> {
@@ -296,7 +348,7 @@ impl Connection {
     }
 
     /// Makes `tcp` the transport. It was counted when it was made.
-    pub(super) fn attach(self: &Rc<Self>, tcp: TcpTransport) {
+    pub(super) fn take_tcp(self: &Rc<Self>, tcp: TcpTransport) {
         tcp.set_owner(self.as_owner());
         tcp.set_nodelay(true);
         if self.flags.has(Flags::UNREF) {
@@ -375,7 +427,8 @@ impl Connection {
         if let Some(transport) = self.transport.get() {
             transport.close();
         }
-        if self.handles.get() == 0 {
+        // A pipe that closes at once has finished the connection already.
+        if self.handles.get() == 0 && self.phase.get() == Phase::Closing {
             self.finish();
         }
     }

@@ -272,7 +272,7 @@ impl Connection {
                     self.context.arm(self.place.get(), late);
                 }
                 if let Some(tcp) = attempt.tcp.get() {
-                    self.attach(tcp.clone());
+                    self.take_tcp(tcp.clone());
                 }
                 self.send_request();
             }

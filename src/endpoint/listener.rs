@@ -32,6 +32,7 @@ pub(crate) struct Listener {
     connections: Cell<u32>,
     closing: Cell<bool>,
     keep_alive: Cell<bool>,
+    reports_refusals: Cell<bool>,
     over: Cell<bool>,
     failure: RefCell<Option<Box<Failure>>>,
 }
@@ -62,6 +63,7 @@ impl Listener {
             connections: Cell::new(0),
             closing: Cell::new(false),
             keep_alive: Cell::new(context.keeps_alive()),
+            reports_refusals: Cell::new(false),
             over: Cell::new(false),
             failure: RefCell::default(),
         });
@@ -122,6 +124,15 @@ impl Listener {
         if let Some(tcp) = self.tcp.get() {
             tcp.set_ref(keep_alive);
         }
+    }
+
+    /// Lets JavaScript answer requests that are to be refused, or not.
+    pub(crate) fn report_refusals(&self, report: bool) {
+        self.reports_refusals.set(report);
+    }
+
+    pub(super) fn reports_refusals(&self) -> bool {
+        self.reports_refusals.get()
     }
 
     pub(super) fn connection_gone(&self) {
@@ -233,7 +244,7 @@ impl StreamOwner for Listener {
         );
         let accepted = connection.new_tcp().and_then(|stream| {
             let accepted = tcp.accept(&stream);
-            connection.attach(stream);
+            connection.take_tcp(stream);
             accepted
         });
         if accepted.is_err() {

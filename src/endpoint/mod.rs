@@ -15,7 +15,7 @@ mod sending;
 mod settings;
 mod table;
 
-pub(crate) use connection::Connection;
+pub(crate) use connection::{Connection, Stream};
 pub(crate) use dial::Destination;
 pub(crate) use failure::{Failure, FailureKind};
 pub(crate) use listener::Listener;

@@ -13,14 +13,17 @@ use crate::protocol::handshake::{HandshakeLimits, HeadScanner};
 /// the connection before the refusal is read.
 const LINGER: u64 = 2_000;
 
+/// How a response begins (RFC 9112 section 2.3).
+const HTTP: &[u8] = b"HTTP/1.";
+
 /// Provisional answers that a client skips. One is usual (103), and none of them is of use to it.
 const MAX_PROVISIONAL: u32 = 8;
 
 /// State of an opening handshake; dropped when it is over.
 pub(super) struct Opening {
     scanner: HeadScanner,
-    /// Server: the answer to the request's key.
-    accept: [u8; 28],
+    /// Server: the answer to the key of an acceptable request.
+    accept: Option<[u8; 28]>,
     /// Client: provisional answers so far.
     provisional: u32,
     /// Client: what was sent.
@@ -36,8 +39,10 @@ struct SentRequest {
 /// Flags of an upgrade record: what the request carries beside the mandatory headers.
 const HAS_PROTOCOLS: u32 = 1;
 const HAS_EXTENSIONS: u32 = 2;
+/// The request is not acceptable; JavaScript has asked to answer such requests itself.
+const NOT_ACCEPTABLE: u32 = 4;
 /// An upgrade record carries the listener's number above its flags.
-const LISTENER_SHIFT: u32 = 2;
+const LISTENER_SHIFT: u32 = 3;
 /// Flag of an open record: the server chose a subprotocol.
 const PROTOCOL_CHOSEN: u32 = 1;
 
@@ -46,7 +51,7 @@ impl Opening {
         let limits = HandshakeLimits::default();
         Box::new(Self {
             scanner: HeadScanner::new(limits.max_header_size),
-            accept: [0; 28],
+            accept: None,
             provisional: 0,
             request,
         })
@@ -67,49 +72,50 @@ impl Connection {
             input.extend_from_slice(bytes);
         }
         let all: &[u8] = if in_place { bytes } else { &input };
-        let outcome = opening.scanner.scan(all).and_then(|end| match end {
-            Some(end) => {
-                let head = all.get(..end).unwrap_or_default();
-                parse_request(head, &limits).map(|request| Some((end, request)))
-            }
-            None => Ok(None),
-        });
-        match outcome {
+        let end = match opening.scanner.scan(all) {
+            Ok(Some(end)) => end,
             Ok(None) => {
                 if in_place {
                     input.extend_from_slice(bytes);
                 }
                 self.opening.replace(Some(opening));
-            }
-            Ok(Some((end, request))) => {
-                opening.accept = request.accept;
-                self.opening.replace(Some(opening));
-                self.phase.set(Phase::Deciding);
-                self.deadline.set(0);
-                let mut flags = self.listener_id() << LISTENER_SHIFT;
-                if request.has_protocols {
-                    flags |= HAS_PROTOCOLS;
-                }
-                if request.has_extensions {
-                    flags |= HAS_EXTENSIONS;
-                }
-                self.flags.set(Flags::ANNOUNCED);
-                let head = all.get(..end).unwrap_or_default();
-                self.context.record_with(Kind::Upgrade, flags, self.id, head);
-                if in_place {
-                    input.extend_from_slice(bytes.get(end..).unwrap_or_default());
-                } else {
-                    input.drain(..end);
-                }
-                if input.is_empty() {
-                    *input = Vec::new();
-                }
+                return;
             }
             Err(error) => {
-                *input = Vec::new();
                 drop(input);
-                self.refuse(|cork| error.write_response(cork));
+                return self.refuse(|cork| error.write_response(cork));
             }
+        };
+        let head = all.get(..end).unwrap_or_default();
+        let listener = self.listener();
+        let flags = match parse_request(head, &limits) {
+            Ok(request) => {
+                opening.accept = Some(request.accept);
+                let protocols = if request.has_protocols { HAS_PROTOCOLS } else { 0 };
+                let extensions = if request.has_extensions { HAS_EXTENSIONS } else { 0 };
+                protocols | extensions
+            }
+            Err(_) if listener.is_some_and(|listener| listener.reports_refusals()) => {
+                NOT_ACCEPTABLE
+            }
+            Err(error) => {
+                drop(input);
+                return self.refuse(|cork| error.write_response(cork));
+            }
+        };
+        self.opening.replace(Some(opening));
+        self.phase.set(Phase::Deciding);
+        self.deadline.set(0);
+        self.flags.set(Flags::ANNOUNCED);
+        let flags = flags | listener.map_or(0, |listener| listener.id()) << LISTENER_SHIFT;
+        self.context.record_with(Kind::Upgrade, flags, self.id, head);
+        if in_place {
+            input.extend_from_slice(bytes.get(end..).unwrap_or_default());
+        } else {
+            input.drain(..end);
+        }
+        if input.is_empty() {
+            *input = Vec::new();
         }
     }
 
@@ -119,11 +125,11 @@ impl Connection {
         if self.phase.get() != Phase::Deciding || self.context.is_ending() {
             return false;
         }
-        let Some(opening) = self.opening.take() else {
-            return false;
-        };
+        let accept = self.opening.borrow().as_deref().and_then(|opening| opening.accept);
+        let Some(accept) = accept else { return false };
+        self.opening.take();
         self.phase.set(Phase::Open);
-        self.cork_with(|cork| write_response(cork, &opening.accept, protocol, headers));
+        self.cork_with(|cork| write_response(cork, &accept, protocol, headers));
         self.restart_reading();
         if !self.input.borrow().is_empty() {
             self.resume_later();
@@ -202,6 +208,12 @@ impl Connection {
         };
         let mut input = self.input.take();
         input.extend_from_slice(bytes);
+        // What does not begin like a response may never end like one.
+        let start = input.get(..HTTP.len().min(input.len())).unwrap_or_default();
+        if !HTTP.starts_with(start) {
+            let code = Some("HPE_INVALID_CONSTANT");
+            return self.fail(Failure::new("Parse Error: Expected HTTP/", code));
+        }
         // Where the head that is being read begins: behind provisional answers.
         let mut from = 0;
         let outcome = loop {

@@ -106,6 +106,7 @@ impl Connection {
                     let payload = match payload {
                         Payload::Borrowed(bytes) => MessagePayload::Borrowed(bytes),
                         Payload::Owned(bytes) => MessagePayload::Owned(bytes),
+                        inflated @ Payload::Inflated(_) => MessagePayload::Owned(inflated.into_vec()),
                     };
                     self.context.record_message(self.id, binary, payload);
                 }

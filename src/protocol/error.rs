@@ -12,7 +12,8 @@ use core::fmt;
 pub enum ProtocolError {
     /// RSV2 or RSV3 is set though no extension gives it a meaning (section 5.2).
     UnexpectedRsv23,
-    /// RSV1 is set though no compression was negotiated.
+    /// RSV1 is set though no compression was negotiated, or elsewhere than on the
+    /// first frame of a message (RFC 7692 section 6).
     UnexpectedRsv1,
     /// A reserved opcode, a continuation of nothing, or a new message within a
     /// fragmented one (sections 5.2 and 5.4).
@@ -32,6 +33,8 @@ pub enum ProtocolError {
     InvalidCloseCode(u16),
     /// Text, or the reason of a Close frame, is not UTF-8 (section 8.1).
     InvalidUtf8,
+    /// A compressed message is not what DEFLATE (RFC 1951) makes; carries what zlib says of it.
+    InvalidCompressedData(&'static str),
     /// A frame of 2^53 bytes or more, which JavaScript cannot count.
     UnsupportedDataPayloadLength,
     /// The message is longer than `max_payload`, or than memory could be had for.
@@ -53,7 +56,7 @@ impl ProtocolError {
             | Self::InvalidControlPayloadLength(_)
             | Self::LengthNotMinimal(_)
             | Self::InvalidCloseCode(_) => 1002,
-            Self::InvalidUtf8 => 1007,
+            Self::InvalidUtf8 | Self::InvalidCompressedData(_) => 1007,
             Self::TooManyFragments => 1008,
             Self::UnsupportedDataPayloadLength | Self::UnsupportedMessageLength => 1009,
         }
@@ -72,6 +75,7 @@ impl ProtocolError {
             Self::LengthNotMinimal(_) => "ERR_UVWS_LENGTH_NOT_MINIMAL",
             Self::InvalidCloseCode(_) => "WS_ERR_INVALID_CLOSE_CODE",
             Self::InvalidUtf8 => "WS_ERR_INVALID_UTF8",
+            Self::InvalidCompressedData(_) => "Z_DATA_ERROR",
             Self::UnsupportedDataPayloadLength => "WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH",
             Self::UnsupportedMessageLength => "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH",
             Self::TooManyFragments => "WS_ERR_TOO_MANY_BUFFERED_PARTS",
@@ -80,7 +84,15 @@ impl ProtocolError {
 
     /// Tells whether JavaScript gets a `RangeError`; otherwise a plain `Error`, as in `ws`.
     pub const fn is_range_error(self) -> bool {
-        !matches!(self, Self::InvalidUtf8)
+        !matches!(self, Self::InvalidUtf8 | Self::InvalidCompressedData(_))
+    }
+
+    /// Returns what JavaScript sees as `error.errno`: zlib's number of its error.
+    pub const fn errno(self) -> Option<i32> {
+        match self {
+            Self::InvalidCompressedData(_) => Some(-3),
+            _ => None,
+        }
     }
 }
 
@@ -93,6 +105,8 @@ impl fmt::Display for ProtocolError {
             }
             Self::UnsupportedMessageLength => return f.write_str("Max payload size exceeded"),
             Self::TooManyFragments => return f.write_str("Too many message fragments"),
+            // zlib's own words, as in `ws`.
+            Self::InvalidCompressedData(message) => return f.write_str(message),
             _ => f.write_str("Invalid WebSocket frame: ")?,
         }
         match self {

@@ -3,6 +3,8 @@
 use core::fmt;
 use core::ops::Deref;
 
+use super::deflate::Inflated;
+
 /// The outcome of one call of [`Receiver::receive`](super::Receiver::receive).
 #[derive(Debug, PartialEq, Eq)]
 pub struct Step<'a> {
@@ -41,6 +43,8 @@ pub enum Payload<'a> {
     Borrowed(&'a [u8]),
     /// The frame or message was put together.
     Owned(Vec<u8>),
+    /// The message was inflated into a buffer that is used again afterwards.
+    Inflated(Inflated),
 }
 
 impl Payload<'_> {
@@ -49,6 +53,7 @@ impl Payload<'_> {
         match self {
             Self::Borrowed(bytes) => bytes.to_vec(),
             Self::Owned(bytes) => bytes,
+            Self::Inflated(bytes) => bytes.to_vec(),
         }
     }
 }
@@ -61,6 +66,7 @@ impl Deref for Payload<'_> {
         match self {
             Self::Borrowed(bytes) => bytes,
             Self::Owned(bytes) => bytes,
+            Self::Inflated(bytes) => bytes,
         }
     }
 }

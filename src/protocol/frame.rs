@@ -38,12 +38,16 @@ pub(super) struct Expected {
     pub(super) in_message: bool,
     /// Bytes that the message may still grow by.
     pub(super) room: u64,
+    /// Longest frame of a compressed message; `None` if there is no compression.
+    pub(super) compressed_room: Option<u64>,
 }
 
 /// A frame header that keeps every rule.
 #[derive(Clone, Copy)]
 pub(super) struct FrameHead {
     pub(super) fin: bool,
+    /// RSV1: a compressed message begins.
+    pub(super) compressed: bool,
     pub(super) opcode: Opcode,
     pub(super) length: u64,
     /// The masking key; zeros, which change nothing, on an unmasked frame.
@@ -53,10 +57,10 @@ pub(super) struct FrameHead {
 }
 
 impl FrameHead {
-    /// Tells whether the frame is a message by itself.
+    /// Tells whether the frame is a message by itself, and its payload the message.
     #[inline]
     pub(super) fn is_whole_message(&self) -> bool {
-        self.fin && matches!(self.opcode, Opcode::Text | Opcode::Binary)
+        self.fin && !self.compressed && matches!(self.opcode, Opcode::Text | Opcode::Binary)
     }
 
     /// Reads the header at the front of `input`; `None` if more bytes are due.
@@ -81,7 +85,12 @@ impl FrameHead {
             },
             short => (u64::from(short), rest, 2_usize),
         };
-        if length > expected.room && !opcode.is_control() {
+        let compressed = first & RSV1 != 0;
+        let room = match expected.compressed_room {
+            Some(room) if compressed => room,
+            _ => expected.room,
+        };
+        if length > room && !opcode.is_control() {
             return Err(ProtocolError::UnsupportedMessageLength);
         }
 
@@ -93,7 +102,7 @@ impl FrameHead {
             }
             size = size.saturating_add(4);
         }
-        Ok(Some(Self { fin: first & FIN != 0, opcode, length, key, size }))
+        Ok(Some(Self { fin: first & FIN != 0, compressed, opcode, length, key, size }))
     }
 }
 
@@ -103,9 +112,10 @@ fn check_first_two(first: u8, second: u8, expected: Expected) -> Result<Opcode, 
     if first & RSV2_3 != 0 {
         return Err(ProtocolError::UnexpectedRsv23);
     }
-    // Compression would make RSV1 valid here, on the first frame of a data
-    // message only (RFC 7692 section 6).
-    if first & RSV1 != 0 {
+    // With compression RSV1 is valid on the first frame of a data message, and
+    // nowhere else (RFC 7692 section 6).
+    let compressed = first & RSV1 != 0;
+    if compressed && expected.compressed_room.is_none() {
         return Err(ProtocolError::UnexpectedRsv1);
     }
     let bits = first & 0x0F;
@@ -117,9 +127,14 @@ fn check_first_two(first: u8, second: u8, expected: Expected) -> Result<Opcode, 
         if first & FIN == 0 {
             return Err(ProtocolError::ExpectedFin);
         }
+        if compressed {
+            return Err(ProtocolError::UnexpectedRsv1);
+        }
         if usize::from(length) > MAX_CONTROL_PAYLOAD || (opcode == Opcode::Close && length == 1) {
             return Err(ProtocolError::InvalidControlPayloadLength(length.into()));
         }
+    } else if compressed && opcode == Opcode::Continuation {
+        return Err(ProtocolError::UnexpectedRsv1);
     } else if (opcode == Opcode::Continuation) != expected.in_message {
         return Err(ProtocolError::InvalidOpcode(bits));
     }
@@ -177,8 +192,7 @@ impl AsRef<[u8]> for Header {
 /// The role alone decides about the mask: a client's frame carries one, with
 /// the key zero if `mask` is `None`; a server's frame never does. The payload
 /// of a client is to be passed through [`apply_mask`](super::apply_mask) with
-/// the same key. `rsv1` marks a compressed message, which takes a negotiated
-/// extension; there is none yet, so it is `false`.
+/// the same key. `rsv1` marks the first frame of a compressed message.
 #[inline]
 pub fn encode_header(
     role: Role,

@@ -53,3 +53,12 @@ pub const MAX_OFFERED_PROTOCOLS: usize = 128;
 
 /// Extensions looked at in one offer. A browser offers one.
 pub const MAX_OFFERED_EXTENSIONS: usize = 32;
+
+/// Bytes of the buffers through which messages are inflated. One is shared by all connections of an
+/// environment: a message whose inflated form fits is lent out of it, a longer one passes through.
+/// As large as what one read brings.
+pub const INFLATE_BUFFER: usize = 64 * 1024;
+
+/// Inflaters without a message that are kept for reuse, at 47 KiB each. One is taken for as long as a
+/// message is arriving; more than a few at once are only needed when messages come in pieces.
+pub const MAX_SPARE_INFLATERS: usize = 4;

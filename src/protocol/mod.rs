@@ -13,7 +13,8 @@
 //!    events and the same error come out, in the same order.
 //! 3. **Nothing is allocated on credit.** Memory grows with the bytes that
 //!    arrived, never with a length that a peer announced. A receiver between
-//!    messages holds no heap.
+//!    messages holds no heap, unless it inflates with context takeover. What is
+//!    inflated is bounded while it is: no more than `max_payload` is held.
 //! 4. **Whole frames are not copied.** A message that lies in the input in one
 //!    piece is unmasked where it lies and lent to the caller.
 //! 5. **Nothing follows a Close.** After a Close frame or an error every
@@ -23,9 +24,8 @@
 //! # Elsewhere
 //!
 //! Answering a Ping or a Close, timers, rates and queues belong to
-//! `src/endpoint`: they need a clock or a socket. Extensions are not
-//! implemented; the places where one would go are marked in [`Receiver`] and
-//! [`encode_header`].
+//! `src/endpoint`: they need a clock or a socket. So does the negotiation of
+//! permessage-deflate ([`deflate`]), the one extension there is: `lib/` does it.
 
 #![forbid(unsafe_code)]
 // Tests index what they built.
@@ -33,6 +33,7 @@
 
 mod close;
 mod control;
+pub mod deflate;
 mod error;
 mod event;
 mod frame;

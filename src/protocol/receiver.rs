@@ -13,16 +13,19 @@
 //! own, because it may come between the fragments of a message; it cannot come
 //! within a data frame, so one of each is enough.
 //!
-//! # A decompressor
+//! # Compressed messages
 //!
-//! Compression (RFC 7692) would sit in `take_data`, between unmasking and
-//! `append`: what it inflates is appended instead of the payload, and checked
-//! against `max_payload` as it grows. A compressed frame is then no candidate
-//! for `whole_message`. Until then RSV1 is refused in `frame.rs`.
+//! What arrives of a compressed message (RFC 7692) is inflated at once, into a
+//! buffer that all connections share, and appended to the message whenever that
+//! is full or the input used up. A message that came in one frame and fits the
+//! shared buffer is lent out of it. So that splits do not matter here either,
+//! the first fault by position counts: text inflated before a fault is checked
+//! before the fault is reported.
 
 use core::{fmt, mem};
 
 use super::control::ControlBuffer;
+use super::deflate::{Decompressor, TAIL};
 use super::event::{Event, Payload, Step};
 use super::frame::{Expected, FrameHead};
 use super::limits::{
@@ -67,6 +70,8 @@ pub struct Receiver {
     fragments: u32,
     /// A control frame that is cut.
     control: Option<Box<ControlBuffer>>,
+    /// Present if permessage-deflate was agreed on.
+    decompressor: Option<Box<Decompressor>>,
     /// The message that has begun and not ended.
     message: Option<Kind>,
     /// Bytes at the end of `buffer`, 0 to 3, of an unfinished character.
@@ -122,10 +127,18 @@ impl Receiver {
             },
             fragments: 0,
             control: None,
+            decompressor: None,
             message: None,
             unfinished: 0,
             role: config.role,
             skip_utf8_validation: config.skip_utf8_validation,
+        }
+    }
+
+    /// Accepts compressed messages from now on.
+    pub fn set_decompressor(&mut self, decompressor: Decompressor) {
+        if !self.is_concluded() {
+            self.decompressor = Some(Box::new(decompressor));
         }
     }
 
@@ -146,13 +159,15 @@ impl Receiver {
         }
     }
 
-    /// Returns the bytes of heap held for a message or control frame in progress.
+    /// Returns the bytes of heap held for a message or control frame in progress,
+    /// and for the context of compressed ones.
     pub fn retained(&self) -> usize {
         let control = match self.control {
             Some(_) => size_of::<ControlBuffer>(),
             None => 0,
         };
-        self.buffer.capacity().saturating_add(control)
+        let context = self.decompressor.as_ref().map_or(0, |decompressor| decompressor.retained());
+        self.buffer.capacity().saturating_add(control).saturating_add(context)
     }
 
     /// Tells whether a Close frame came or the peer failed.
@@ -200,8 +215,21 @@ impl Receiver {
         Expected {
             role: self.role,
             in_message: self.message.is_some(),
-            room: self.max_payload.saturating_sub(self.buffer.len() as u64),
+            room: match self.is_inflating() {
+                true => longest_compressed(self.max_payload),
+                false => self.max_payload.saturating_sub(self.buffer.len() as u64),
+            },
+            compressed_room: match self.decompressor {
+                Some(_) => Some(longest_compressed(self.max_payload)),
+                None => None,
+            },
         }
+    }
+
+    /// Whether the message in progress is compressed.
+    #[inline]
+    fn is_inflating(&self) -> bool {
+        self.decompressor.as_ref().is_some_and(|decompressor| decompressor.is_active())
     }
 
     /// Keeps the front of a header that the end of the input cuts.
@@ -265,7 +293,7 @@ impl Receiver {
         input: &mut &'a mut [u8],
     ) -> Result<Option<Event<'a>>, ProtocolError> {
         if !head.opcode.is_control() {
-            self.begin_data_frame(head.opcode)?;
+            self.begin_data_frame(head.opcode, head.compressed)?;
         }
         if head.length > input.len() as u64 {
             self.phase = Phase::Payload {
@@ -286,7 +314,7 @@ impl Receiver {
 
     /// Notes that a frame of a message begins, its first or a further one.
     #[inline]
-    fn begin_data_frame(&mut self, opcode: Opcode) -> Result<(), ProtocolError> {
+    fn begin_data_frame(&mut self, opcode: Opcode, compressed: bool) -> Result<(), ProtocolError> {
         match opcode {
             Opcode::Text => self.message = Some(Kind::Text),
             Opcode::Binary => self.message = Some(Kind::Binary),
@@ -294,6 +322,11 @@ impl Receiver {
         }
         if self.fragments >= self.max_fragments {
             return Err(ProtocolError::TooManyFragments);
+        }
+        if let (Some(decompressor), false) =
+            (&mut self.decompressor, opcode == Opcode::Continuation)
+        {
+            decompressor.begin_message(compressed);
         }
         self.fragments = self.fragments.saturating_add(1);
         Ok(())
@@ -348,7 +381,10 @@ impl Receiver {
         remaining: u64,
     ) -> Result<Option<Event<'a>>, ProtocolError> {
         let ends = fin && remaining == 0;
-        let text = self.message == Some(Kind::Text) && !self.skip_utf8_validation;
+        if self.is_inflating() {
+            return self.take_compressed(piece, ends);
+        }
+        let text = self.is_checked_text();
         if ends && self.buffer.is_empty() {
             if text {
                 utf8::check(piece)?;
@@ -367,7 +403,87 @@ impl Receiver {
     }
 
     #[inline]
+    fn is_checked_text(&self) -> bool {
+        self.message == Some(Kind::Text) && !self.skip_utf8_validation
+    }
+
+    /// Takes unmasked bytes of a compressed message, its last if it `ends`.
+    fn take_compressed<'a>(
+        &mut self,
+        piece: &[u8],
+        ends: bool,
+    ) -> Result<Option<Event<'a>>, ProtocolError> {
+        // Back in its place below; an error concludes the receiver and needs it no more.
+        let Some(mut decompressor) = self.decompressor.take() else {
+            return Ok(None);
+        };
+        let mut scratch = decompressor.scratch();
+        let text = self.is_checked_text();
+        let mut input = piece;
+        let mut tail_is_due = ends;
+        let mut filled = 0_usize;
+        loop {
+            // One byte above the limit tells that there is one, and more is never inflated.
+            let held = self.buffer.len().saturating_add(filled) as u64;
+            let room = usize::try_from(self.max_payload.saturating_sub(held)).unwrap_or(usize::MAX);
+            let free = scratch.bytes.get_mut(filled..).unwrap_or_default();
+            let end = free.len().min(room.saturating_add(1));
+            let output = free.get_mut(..end).unwrap_or_default();
+            let (written, fault) = decompressor.inflate(&mut input, output);
+            let fault = match written > room {
+                true => Some(ProtocolError::UnsupportedMessageLength),
+                false => fault,
+            };
+            filled = filled.saturating_add(written.min(room));
+            let bytes = scratch.bytes.get(..filled).unwrap_or_default();
+            if let Some(fault) = fault {
+                if text {
+                    self.append_inflated(bytes)?;
+                    self.check_appended(filled, false)?;
+                }
+                return Err(fault);
+            }
+            if written == end {
+                // The shared buffer is full.
+                self.append_inflated(bytes)?;
+                if text {
+                    self.check_appended(filled, false)?;
+                }
+                filled = 0;
+                continue;
+            }
+            if mem::take(&mut tail_is_due) && decompressor.wants_tail() {
+                input = &TAIL;
+                continue;
+            }
+            break;
+        }
+        let bytes = scratch.bytes.get(..filled).unwrap_or_default();
+        if ends && self.buffer.is_empty() {
+            if text {
+                utf8::check(bytes)?;
+            }
+            self.decompressor = Some(decompressor);
+            return Ok(Some(self.end_message(Payload::Inflated(scratch.into_inflated(filled)))));
+        }
+        self.append_inflated(bytes)?;
+        if text {
+            self.check_appended(filled, ends)?;
+        }
+        self.decompressor = Some(decompressor);
+        if !ends {
+            return Ok(None);
+        }
+        let mut message = mem::take(&mut self.buffer);
+        message.shrink_to_fit();
+        Ok(Some(self.end_message(Payload::Owned(message))))
+    }
+
+    #[inline]
     fn end_message<'a>(&mut self, payload: Payload<'a>) -> Event<'a> {
+        if let Some(decompressor) = &mut self.decompressor {
+            decompressor.end_message();
+        }
         let binary = self.message == Some(Kind::Binary);
         self.message = None;
         self.fragments = 0;
@@ -394,6 +510,22 @@ impl Receiver {
             }
         }
         self.buffer.extend_from_slice(piece);
+        Ok(())
+    }
+
+    /// Appends to a message whose length nobody has announced. The buffer doubles
+    /// until it is as long as a message may be.
+    fn append_inflated(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
+        let needed = self.buffer.len().saturating_add(bytes.len());
+        if needed > self.buffer.capacity() {
+            let limit = usize::try_from(self.max_payload).unwrap_or(usize::MAX);
+            let doubled = needed.saturating_mul(2).max(MIN_MESSAGE_ALLOCATION);
+            let additional = doubled.min(limit).max(needed).saturating_sub(self.buffer.len());
+            if self.buffer.try_reserve_exact(additional).is_err() {
+                return Err(ProtocolError::UnsupportedMessageLength);
+            }
+        }
+        self.buffer.extend_from_slice(bytes);
         Ok(())
     }
 
@@ -427,8 +559,8 @@ impl Receiver {
                 let (code, reason) = close::parse(bytes, skip)?;
                 (code, Payload::Borrowed(reason))
             }
-            Payload::Owned(bytes) => {
-                let (code, reason) = close::parse(&bytes, skip)?;
+            payload => {
+                let (code, reason) = close::parse(&payload, skip)?;
                 (code, Payload::Owned(reason.to_vec()))
             }
         };
@@ -441,6 +573,7 @@ impl Receiver {
     fn conclude(&mut self) {
         self.buffer = Vec::new();
         self.control = None;
+        self.decompressor = None;
         self.message = None;
         self.fragments = 0;
         self.unfinished = 0;
@@ -456,6 +589,13 @@ impl fmt::Debug for Receiver {
             .field("concluded", &self.is_concluded())
             .finish_non_exhaustive()
     }
+}
+
+/// Returns how long a frame of a compressed message may be: what cannot be
+/// compressed becomes longer, by an eighth at most where a compressor only has
+/// fixed codes, and a few bytes.
+fn longest_compressed(max_payload: u64) -> u64 {
+    max_payload.saturating_add(max_payload >> 3).saturating_add(64)
 }
 
 /// Splits up to `count` bytes off the front of `input`.

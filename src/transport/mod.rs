@@ -4,6 +4,7 @@
 //! The trait is small on purpose: another transport (a TLS session over a pipe, a JavaScript
 //! stream, an epoll set of our own) is one more implementation and no change above.
 
+mod bridge;
 mod tcp;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use std::net::SocketAddr;
 pub(crate) use crate::uv::{
     resolve, Owner, ReceiveBuffer, Resolution, ResolveOwner, StreamOwner, UvError,
 };
+pub(crate) use bridge::Bridge;
 pub(crate) use tcp::{parse_ip, TcpListener, TcpTransport};
 
 /// One byte pipe. Every method is safe to call after `close`, and then does nothing.
@@ -28,6 +30,8 @@ pub(crate) trait Transport {
     fn shutdown(&self) -> Result<(), UvError>;
     /// Closes both sides at once; `closed` follows.
     fn close(&self);
+    /// Tells a pipe whose writing end is elsewhere that it is full, or has drained.
+    fn set_blocked(&self, is_blocked: bool);
     /// Keeps the loop alive, or not.
     fn set_ref(&self, keep_alive: bool);
     /// Turns Nagle's algorithm off or on.

@@ -63,6 +63,9 @@ impl Transport for TcpTransport {
         self.0.close();
     }
 
+    // The system says itself when a socket is full.
+    fn set_blocked(&self, _is_blocked: bool) {}
+
     fn set_ref(&self, keep_alive: bool) {
         self.0.set_ref(keep_alive);
     }

@@ -1,0 +1,104 @@
+//! A JavaScript stream as a byte pipe: TLS sockets, HTTP/2 streams, any Duplex.
+//!
+//! Output becomes records, which `lib/` writes to the stream; input is fed by calls. There is no
+//! handle to wait for: closing is immediate here, and `lib/` closes its stream when it hears that
+//! the connection is gone.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use super::{StreamOwner, Transport, UvError};
+use crate::context::{Context, Kind, Record};
+
+/// See the module's documentation.
+pub(crate) struct Bridge {
+    id: u32,
+    context: Rc<Context>,
+    owner: RefCell<Option<Rc<dyn StreamOwner>>>,
+    /// The stream takes no more until it has drained.
+    is_blocked: Cell<bool>,
+    /// A queued write and where it begins.
+    queued: RefCell<Option<(Vec<u8>, usize)>>,
+}
+
+impl Bridge {
+    /// Makes a pipe for the connection `id`, which is counted by its context like a handle.
+    pub(crate) fn new(context: &Rc<Context>, id: u32, owner: Rc<dyn StreamOwner>) -> Self {
+        context.handle_opened();
+        Self {
+            id,
+            context: Rc::clone(context),
+            owner: RefCell::new(Some(owner)),
+            is_blocked: Cell::new(false),
+            queued: RefCell::new(None),
+        }
+    }
+}
+
+impl Transport for Bridge {
+    // `lib/` pauses and resumes its stream itself; what it feeds meanwhile is kept by the connection.
+    fn read_start(&self) -> Result<(), UvError> {
+        Ok(())
+    }
+
+    fn read_stop(&self) {}
+
+    fn try_write(&self, parts: [&[u8]; 2]) -> Result<usize, UvError> {
+        if self.is_blocked.get() {
+            return Ok(0);
+        }
+        for part in parts {
+            if !part.is_empty() {
+                self.context.record_output(self.id, part);
+            }
+        }
+        Ok(parts[0].len() + parts[1].len())
+    }
+
+    fn write(&self, bytes: Vec<u8>, from: usize) -> Result<(), UvError> {
+        self.queued.replace(Some((bytes, from)));
+        Ok(())
+    }
+
+    fn shutdown(&self) -> Result<(), UvError> {
+        self.context.record(Record::new(Kind::OutputEnd, 0, self.id, 0, 0));
+        Ok(())
+    }
+
+    fn close(&self) {
+        let owner = self.owner.take();
+        if let Some(owner) = owner {
+            owner.closed();
+        }
+    }
+
+    fn set_blocked(&self, is_blocked: bool) {
+        self.is_blocked.set(is_blocked);
+        if is_blocked {
+            return;
+        }
+        if let Some((bytes, from)) = self.queued.take() {
+            self.context.record_output(self.id, bytes.get(from..).unwrap_or_default());
+            let owner = self.owner.borrow().clone();
+            if let Some(owner) = owner {
+                owner.written(Ok(()));
+            }
+        }
+    }
+
+    // The stream's own liveness, options and addresses are `lib/`'s business.
+    fn set_ref(&self, _keep_alive: bool) {}
+
+    fn set_nodelay(&self, _enable: bool) {}
+
+    fn set_keepalive(&self, _enable: bool, _delay: u32) {}
+
+    fn local_address(&self) -> Result<SocketAddr, UvError> {
+        Err(UvError::EINVAL)
+    }
+
+    fn peer_address(&self) -> Result<SocketAddr, UvError> {
+        Err(UvError::EINVAL)
+    }
+}
