@@ -25,6 +25,8 @@ class Details {
     this.queue = null;
     /** @type {import('./socket') | null} The facade of the socket, once asked for. */
     this.socket = null;
+    /** @type {object | undefined} The extensions in use, by name. */
+    this.extensions = undefined;
     /** @type {(() => void) | null} Stops listening to the `signal` option of a client. */
     this.forgetSignal = null;
   }
