@@ -38,6 +38,8 @@ module.exports = {
   FRAGMENTING: 1 << 7,
   /** terminate() was called: no message is delivered any more. */
   TERMINATED: 1 << 8,
+  /** `allowSynchronousEvents` is false: each event has a turn of the loop to itself. */
+  STAGGERED: 1 << 9,
 
   // Flags of a native send: the opcode in the low bits, then these.
   OPCODE_CONTINUATION: 0,
@@ -66,6 +68,9 @@ module.exports = {
   WAIT_CANCELLED: 15,
   STATE: 16,
   DESTROYED: 17,
+  OUTPUT: 18,
+  OUTPUT_OWN: 19,
+  OUTPUT_END: 20,
 
   /** Default of `closeTimeout`, and of the `timeout` of `context.close()`, in milliseconds. */
   CLOSE_TIMEOUT: 30_000,

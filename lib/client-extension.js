@@ -1,0 +1,16 @@
+'use strict';
+
+/**
+ * Makes what a client offers as an extension (RFC 7692), or null for nothing.
+ *
+ * An offer has the text of the header, `offer`; `findFault(header)` says what is wrong with the
+ * server's answer, or null; `accept(websocket, header)` puts it to use, and throws if it is not
+ * acceptable.
+ *
+ * @returns {{ offer: string, findFault: Function, accept: Function } | null} The offer
+ */
+function offerOf() {
+  return null;
+}
+
+module.exports = { offerOf };
