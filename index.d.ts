@@ -280,6 +280,7 @@ declare namespace WebSocket {
    * | `ABORT_ERR` | 'error' of a client | `signal` has aborted |
    * | `ERR_UVWS_CONTEXT_CLOSED` | 'error' | the context has ended, or does not accept this any more |
    * | `ERR_STREAM_DESTROYED` | callback of `send()` | the connection ended before the message was sent |
+   * | `ERR_UVWS_LENGTH_NOT_MINIMAL` | 'error' | a frame's length is not in its shortest form (RFC 6455 section 5.2); 1002 |
    * | `ERR_UVWS_NOT_SUPPORTED` | thrown | an option, URL or socket that is not supported |
    * | `ERR_SOCKET_BAD_PORT` | thrown | a port that is none |
    * | `ERR_UVWS_ADDON` | thrown by `require` | there is no binary for this platform, or it cannot be loaded |
@@ -290,6 +291,7 @@ declare namespace WebSocket {
     | 'ERR_STREAM_DESTROYED'
     | 'ERR_UVWS_ADDON'
     | 'ERR_UVWS_CONTEXT_CLOSED'
+    | 'ERR_UVWS_LENGTH_NOT_MINIMAL'
     | 'ERR_UVWS_NOT_SUPPORTED'
     | 'HPE_HEADER_OVERFLOW'
     | 'HPE_INVALID_CONSTANT'

@@ -27,11 +27,20 @@ test('10,000 servers are made and destroyed one after the other on one port, whi
         gc();
         return process.memoryUsage().rss;
       };
-      for (let i = 0; i < 5000; i++) await cycle(i);
+      // The least of several looks: between two of them the engine's own memory goes up and down.
+      let done = 0;
+      const leastMemory = async (cycles) => {
+        let least = Infinity;
+        for (let end = done + cycles; done < end; done++) {
+          await cycle(done);
+          if (done % 1000 === 999) least = Math.min(least, memory());
+        }
+        return least;
+      };
+      await leastMemory(5000);
       const descriptors = Object.keys(census.descriptors()).length;
-      const before = memory();
-      for (let i = 5000; i < 15_000; i++) await cycle(i);
-      const growth = memory() - before;
+      const before = await leastMemory(5000);
+      const growth = (await leastMemory(5000)) - before;
       assert.ok(Object.keys(census.descriptors()).length <= descriptors + 1);
       clearInterval(timer);
       assert.equal(closes, 15_000, 'each context emits close once');
@@ -42,7 +51,8 @@ test('10,000 servers are made and destroyed one after the other on one port, whi
     { nodeArgs: ['--expose-gc', '--max-semi-space-size=1'], timeout: 60_000 },
   );
   expect(timerTicks).toBeGreaterThan(10);
-  // 10,000 cycles: the box of the smallest handle in each would be more than two megabytes.
+  // Between the two looks are 5,000 cycles: the four handles of a context, lost in each, would be
+  // more than three megabytes.
   expect(growth).toBeLessThan(2 * 1024 * 1024);
 }, 70_000);
 
