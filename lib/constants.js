@@ -43,6 +43,8 @@ module.exports = {
   FRAGMENTING: 1 << 7,
   /** terminate() was called: no message is delivered any more. */
   TERMINATED: 1 << 8,
+  /** `allowSynchronousEvents` is false: each event has a turn of the loop to itself. */
+  STAGGERED: 1 << 9,
   /** permessage-deflate is in use: each send is asked whether to compress. */
   DEFLATES: 1 << 10,
 
@@ -75,6 +77,9 @@ module.exports = {
   WAIT_CANCELLED: 15,
   STATE: 16,
   DESTROYED: 17,
+  OUTPUT: 18,
+  OUTPUT_OWN: 19,
+  OUTPUT_END: 20,
 
   /** Default of `closeTimeout`, and of the `timeout` of `context.close()`, in milliseconds. */
   CLOSE_TIMEOUT: 30_000,

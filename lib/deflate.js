@@ -47,29 +47,43 @@ class Offer {
   constructor(perMessageDeflate) {
     this.#deflate = new PerMessageDeflate({ ...subOptions(perMessageDeflate), isServer: false });
     /** The value of the Sec-WebSocket-Extensions header. */
-    this.text = extension.format({ [extensionName]: this.#deflate.offer() });
+    this.offer = extension.format({ [extensionName]: this.#deflate.offer() });
   }
 
   /**
-   * Takes the server's response.
+   * Says what is wrong with the server's response, or returns null.
    *
    * @param {string} header The value of its Sec-WebSocket-Extensions header
-   * @returns {PerMessageDeflate} What is agreed on, for enable()
-   * @throws {Error} If it is not valid, or names what was not offered
+   * @returns {string | null} The message of ws
    */
-  acceptResponse(header) {
-    const responses = extension.parse(header);
+  findFault(header) {
+    let responses;
+    try {
+      responses = extension.parse(header);
+    } catch {
+      return 'Invalid Sec-WebSocket-Extensions header';
+    }
     const names = Object.keys(responses);
     if (names.length !== 1 || names[0] !== extensionName) {
-      throw new Error('Server indicated an extension that was not requested');
+      return 'Server indicated an extension that was not requested';
     }
-    this.#deflate.accept(responses[extensionName]);
-    return this.#deflate;
+    try {
+      this.#deflate.accept(responses[extensionName]);
+      return null;
+    } catch {
+      return 'Invalid Sec-WebSocket-Extensions header';
+    }
   }
 
-  /** Takes the server's response and lets `websocket`, which has a number, compress. */
+  /**
+   * Takes the server's response and lets `websocket`, which has a number, compress.
+   *
+   * @throws {Error} If the response is not valid, or names what was not offered
+   */
   accept(websocket, header) {
-    enable(websocket, this.acceptResponse(header));
+    const fault = this.findFault(header);
+    if (fault !== null) throw new Error(fault);
+    enable(websocket, this.#deflate);
   }
 }
 

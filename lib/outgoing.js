@@ -243,8 +243,9 @@ function abort(websocket, error) {
   details.error = error ?? new Error('WebSocket was closed before the connection was established');
   websocket._readyState = CLOSING;
   websocket._flags |= TERMINATED;
-  // Without a native connection somebody else ends it: see connect().
+  // Without either, somebody else ends it: see connect().
   if (websocket._id !== NONE) native.terminate(websocket._id);
+  else if (details.handshake !== null) details.handshake.abandon();
 }
 
 module.exports = {

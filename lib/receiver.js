@@ -219,8 +219,7 @@ class Receiver extends Writable {
       }
     } else {
       // A message is open if its first frame has come and its last one has not.
-      const isExpected =
-        this.#messageOpcode === 0 ? isData : opcode === OPCODE_CONTINUATION;
+      const isExpected = this.#messageOpcode === 0 ? isData : opcode === OPCODE_CONTINUATION;
       if (!isExpected) return invalid(`invalid opcode ${opcode}`, 'WS_ERR_INVALID_OPCODE');
       if (isData) {
         this.#messageOpcode = opcode;
