@@ -1,5 +1,7 @@
 'use strict';
 
+const { Offer } = require('./deflate');
+
 /**
  * Makes what a client offers as an extension (RFC 7692), or null for nothing.
  *
@@ -12,7 +14,6 @@
  */
 function offerOf(perMessageDeflate) {
   if (!perMessageDeflate) return null;
-  const { Offer } = require('./deflate');
   return new Offer(perMessageDeflate);
 }
 

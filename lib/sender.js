@@ -1,7 +1,5 @@
 'use strict';
 
-const { randomFillSync } = require('node:crypto');
-
 const PerMessageDeflate = require('./permessage-deflate');
 const { checkClose, isBlob } = require('./validation');
 const { EMPTY_BUFFER } = require('./constants');
@@ -27,7 +25,8 @@ const kByteLength = Symbol('byte-length');
 function randomKey() {
   if (pooled === 0) {
     pool ??= Buffer.allocUnsafeSlow(POOL_SIZE);
-    randomFillSync(pool);
+    // Loaded here because it takes long, and servers do not mask.
+    require('node:crypto').randomFillSync(pool);
     pooled = POOL_SIZE;
   }
   pooled -= 4;

@@ -6,11 +6,13 @@ const { STATUS_CODES } = require('node:http');
 const native = require('./addon');
 const table = require('./table');
 const subprotocol = require('./subprotocol');
+const Bridge = require('./bridge');
 const Context = require('./context');
 const UpgradeMessage = require('./upgrade-message');
 const WebSocket = require('./websocket');
 const { adopt, isAdoptable } = require('./adoption');
 const { captureScope } = require('./async-scope');
+const { acceptOffer, enable: enableDeflate, format: formatDeflate } = require('./deflate');
 const { contextClosed, failureOf } = require('./failure');
 const { acceptOf, findFault, isUpgrade, refuseUpgrade, versionOf } = require('./handshake');
 const { checkHeaderLine, formatHeaders } = require('./head');
@@ -37,6 +39,9 @@ const DEFAULT_BACKLOG = 511;
 const RUNNING = 0;
 const CLOSING = 1;
 const CLOSED = 2;
+
+/** Options that a native listener gives to its connections. */
+const LIMITS = ['autoPong', 'closeTimeout', 'maxFragments', 'maxPayload', 'skipUTF8Validation'];
 
 /** Marks sockets that have been upgraded already. */
 const kUpgraded = Symbol('upgraded');
@@ -113,6 +118,8 @@ class WebSocketServer extends EventEmitter {
   /** Number of the native listener, or NONE. */
   #id = NONE;
   #context;
+  /** The options whose values the native listener has. */
+  #given = null;
   /** Whether listening has failed. */
   #hasFailed = false;
   /** Whether 'close' waits for the last tracked client. */
@@ -222,6 +229,7 @@ class WebSocketServer extends EventEmitter {
     if (this.#context._phase === PHASES.RUNNING) {
       try {
         this.#id = native.serverListen(this.#context._id, address, limits);
+        this.#given = { ...this.options };
         table[this.#id] = this;
         return;
       } catch (caught) {
@@ -399,7 +407,7 @@ class WebSocketServer extends EventEmitter {
     }
     if (extensions !== undefined && this.options.perMessageDeflate) {
       try {
-        offer.deflate = deflates().acceptOffer(this.options.perMessageDeflate, extensions);
+        offer.deflate = acceptOffer(this.options.perMessageDeflate, extensions);
       } catch {
         return { fault: 'Invalid or unacceptable Sec-WebSocket-Extensions header' };
       }
@@ -449,14 +457,13 @@ class WebSocketServer extends EventEmitter {
       const id = adopt(this.#context, socket, head, response, limits);
       onAccepted(websocket, this, id, protocol);
     } else {
-      const Bridge = require('./bridge');
       if (response !== '') socket.write(response, 'latin1');
       websocket._server = this;
       websocket._scope = this._scope;
       websocket._protocol = protocol;
       void new Bridge(websocket, this.#context, socket, head, { limits });
     }
-    if (deflate !== null) deflates().enable(websocket, deflate);
+    if (deflate !== null) enableDeflate(websocket, deflate);
   }
 
   /** Announces a connection by `callback`. */
@@ -591,7 +598,7 @@ class WebSocketServer extends EventEmitter {
     const lines =
       accept === null ? ['HTTP/2 200'] : [...SWITCHING, `Sec-WebSocket-Accept: ${accept}`];
     if (protocol) lines.push(`Sec-WebSocket-Protocol: ${protocol}`);
-    if (deflate !== null) lines.push(`Sec-WebSocket-Extensions: ${deflates().format(deflate)}`);
+    if (deflate !== null) lines.push(`Sec-WebSocket-Extensions: ${formatDeflate(deflate)}`);
     return lines;
   }
 
@@ -666,12 +673,15 @@ class WebSocketServer extends EventEmitter {
       native.reject(id, 503, '', '');
       return;
     }
+    if (LIMITS.some((name) => this.options[name] !== this.#given[name])) {
+      native.connectionConfigure(id, limitsOf(this.options, 0));
+    }
     const extra = extraLines(lines, deflate);
     // Not accepted if the client has gone meanwhile.
     if (!native.accept(id, protocol || undefined, extra)) return;
     UpgradeMessage.attach(request, websocket);
     onAccepted(websocket, this, id, protocol);
-    if (deflate !== null) deflates().enable(websocket, deflate);
+    if (deflate !== null) enableDeflate(websocket, deflate);
     this.#open(websocket, request, this.#announce);
   }
 
@@ -719,11 +729,6 @@ class WebSocketServer extends EventEmitter {
   }
 }
 
-/** Loaded by the servers that have the option `perMessageDeflate`. */
-function deflates() {
-  return require('./deflate');
-}
-
 /**
  * Returns what a 'headers' listener or an extension adds to the lines that the native half writes.
  *
@@ -736,7 +741,7 @@ function extraLines(lines, deflate) {
       .map((line) => `${line}\r\n`)
       .join('');
   }
-  return deflate === null ? '' : `Sec-WebSocket-Extensions: ${deflates().format(deflate)}\r\n`;
+  return deflate === null ? '' : `Sec-WebSocket-Extensions: ${formatDeflate(deflate)}\r\n`;
 }
 
 /** Tells whether this is a server of HTTP/2. */
