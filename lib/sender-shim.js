@@ -1,7 +1,7 @@
 'use strict';
 
 const native = require('./addon');
-const { NONE } = require('./constants');
+const { NONE, OPEN } = require('./constants');
 
 /**
  * What code written for ws finds as `websocket._sender`: it sends frames that have been made
@@ -33,8 +33,8 @@ class SenderShim {
    */
   sendFrame(list, callback) {
     const { _id: id } = this.#websocket;
-    const bytes = list.length === 1 ? list[0] : Buffer.concat(list);
-    const isSent = id !== NONE && native.writeRaw(id, bytes) >= 0;
+    const isSent = id !== NONE && this.#websocket._readyState === OPEN;
+    if (isSent) native.writeRaw(id, list.length === 1 ? list[0] : Buffer.concat(list));
     if (typeof callback !== 'function') return;
     if (isSent) process.nextTick(callback);
     else process.nextTick(callback, new Error('The socket is closed'));
