@@ -3,7 +3,6 @@ const http = require('node:http');
 
 const {
   closing,
-  defer,
   dial,
   failure,
   open,
@@ -469,5 +468,4 @@ test('_socket tells the addresses of both ends', async () => {
   expect(client._socket).toMatchObject({ remoteAddress: '127.0.0.1', remotePort: port });
   expect(server._socket.remotePort).toBe(client._socket.localPort);
   expect(server._socket.localPort).toBe(port);
-  defer(() => {});
 });

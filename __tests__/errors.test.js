@@ -1,7 +1,7 @@
 // What a peer does wrong: each breach is answered by a Close frame with its code, one error with the
 // code that ws gives it, and then close with 1006.
 
-const { failure, rawPair, rawPairOfClient } = require('./support/fixtures.js');
+const { failure, rawPair, rawPairOfClient, testOurs } = require('./support/fixtures.js');
 const frames = require('./support/frames.js');
 
 const { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, closeFrame, frame } = frames;
@@ -260,17 +260,19 @@ describe.each(['server', 'client'])('a %s', (side) => {
   });
 });
 
-test('a length that needs fewer bytes is taken, as ws takes it, or refused with 1002', async () => {
-  const { peer, ws } = await ends('server');
-  const messages = [];
-  ws.on('message', (data) => messages.push(String(data)));
-  ws.on('error', () => {});
-  peer.write(frame(TEXT, 'short', { lengthBits: 64 }));
-  peer.close(1000);
-  const { code } = await peer.closing();
-  if (code === 1000) expect(messages).toEqual(['short']);
-  else expect(code).toBe(1002);
-});
+testOurs.each([16, 64])(
+  'a length that is written in %i bits although it needs fewer is refused with 1002',
+  async (lengthBits) => {
+    const { peer, ws } = await ends('server');
+    const failed = failure(ws);
+    peer.write(frame(TEXT, 'short', { lengthBits }));
+    expect((await peer.closing()).code).toBe(1002);
+    peer.socket.end();
+    const { error, code, count } = await failed;
+    expect(error).toMatchObject({ name: 'RangeError', code: 'ERR_UVWS_LENGTH_NOT_MINIMAL' });
+    expect([code, count]).toEqual([1006, 1]);
+  },
+);
 
 test('with skipUTF8Validation text that is no UTF-8 is delivered', async () => {
   const { peer, server } = await rawPair({ skipUTF8Validation: true });

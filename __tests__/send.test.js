@@ -1,6 +1,6 @@
 const { once } = require('node:events');
 
-const { closing, collect, defer, pair, rawPair, thrownBy } = require('./support/fixtures.js');
+const { closing, collect, pair, rawPair, thrownBy } = require('./support/fixtures.js');
 const frames = require('./support/frames.js');
 const { until } = require('./support/tools.js');
 const { WebSocket } = require('./support/uvws.js');
@@ -306,6 +306,5 @@ describe('messages', () => {
       expect(data.length).toBe(50);
       expect(data.every((byte) => byte === (i & 255))).toBe(true);
     });
-    defer(() => {});
   });
 });

@@ -377,6 +377,29 @@ describe('the path option', () => {
   });
 });
 
+test('the options are read at each handshake', async () => {
+  const { wss, port } = await serve();
+  const frames = require('./support/frames.js');
+  const before = await rawClient(port);
+  wss.options.maxPayload = 1000;
+  wss.options.autoPong = false;
+  const after = await rawClient(port);
+  const seen = [];
+  for (const ws of wss.clients) {
+    ws.on('message', (data) => seen.push(data.length));
+    ws.on('error', (error) => seen.push(error.code));
+  }
+  for (const peer of [before, after]) {
+    peer.send(frames.PING, 'x');
+    peer.send(frames.BINARY, Buffer.alloc(1001));
+  }
+  expect(await after.closing(2000)).toEqual({ code: 1009, reason: '' });
+  expect(after.frames.some(({ opcode }) => opcode === frames.PONG)).toBe(false);
+  expect((await before.nextFrame()).opcode).toBe(frames.PONG);
+  await until(() => seen.length === 2);
+  expect(seen).toEqual(expect.arrayContaining([1001, 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH']));
+});
+
 test('a server that is closed refuses an upgrade that is still being verified', async () => {
   let answer;
   const { wss, port } = await serve({ verifyClient: (_info, callback) => (answer = callback) });

@@ -36,7 +36,9 @@ fn read_plain(start: &str, lines: &[&str]) -> Result<UpgradeResponse, Error> {
     parse_response(&head(start, lines), KEY, None, false)
 }
 
-const PLAIN: UpgradeResponse = UpgradeResponse { status: 101, protocol: None };
+const PLAIN: UpgradeResponse =
+    UpgradeResponse { status: 101, protocol: None, has_extension: false };
+const WITH_EXTENSION: UpgradeResponse = UpgradeResponse { has_extension: true, ..PLAIN };
 
 #[test]
 fn the_sample_of_the_standard_is_accepted() {
@@ -125,7 +127,10 @@ fn every_fault_of_an_answer_has_the_words_of_ws() {
         assert_eq!(error.to_string(), message);
         assert_eq!(error.code(), None);
     }
-    assert_eq!(read(&["Sec-WebSocket-Extensions: permessage-deflate;a=1"], None, true), Ok(PLAIN));
+    assert_eq!(
+        read(&["Sec-WebSocket-Extensions: permessage-deflate;a=1"], None, true),
+        Ok(WITH_EXTENSION)
+    );
 }
 
 #[test]

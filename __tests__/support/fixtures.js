@@ -175,7 +175,6 @@ module.exports = {
   collect,
   defer,
   dial,
-  drop,
   failure,
   open,
   pair,

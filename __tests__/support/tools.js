@@ -61,13 +61,6 @@ function generator(seed = 1) {
   };
 }
 
-/** Records the events of a connection, a server or a context in the order in which they come. */
-function journal(emitter, names) {
-  const entries = [];
-  for (const name of names) emitter.on(name, () => entries.push(name));
-  return entries;
-}
-
 /** Everything that a piece may use; the package itself is loaded when it is first looked at. */
 function create(input) {
   return {
@@ -78,7 +71,6 @@ function create(input) {
     frames,
     generator,
     input,
-    journal,
     net,
     once,
     require,
@@ -93,4 +85,4 @@ function create(input) {
   };
 }
 
-module.exports = { create, delay, generator, journal, startWorker, turn, until, within };
+module.exports = { create, delay, generator, startWorker, turn, until, within };

@@ -12,7 +12,11 @@ use napi_derive::napi;
 use super::environment::Environment;
 use crate::context::{Context, Member, MemberKind, State, Stats};
 use crate::endpoint::{
-    Connection, Destination, Failure, FailureKind, Group, Listener, Settings, Stream,
+    Connection, DeflateOptions, Destination, Failure, FailureKind, Group, Listener, Settings,
+    Stream,
+};
+use crate::protocol::deflate::{
+    DeflateParams, DEFAULT_LEVEL, DEFAULT_MEM_LEVEL, DEFAULT_THRESHOLD,
 };
 use crate::protocol::Role;
 
@@ -59,6 +63,19 @@ pub struct FailureObject {
     pub address: Option<String>,
     pub port: Option<u32>,
     pub errors: Option<Vec<FailureObject>>,
+}
+
+/// What was agreed on for permessage-deflate, and how to compress.
+#[napi(object)]
+pub struct DeflateParameters {
+    pub server_no_context_takeover: bool,
+    pub client_no_context_takeover: bool,
+    pub server_max_window_bits: u32,
+    pub client_max_window_bits: u32,
+    /// -1 and nothing stand for the default.
+    pub level: Option<i32>,
+    pub mem_level: Option<u32>,
+    pub threshold: Option<f64>,
 }
 
 /// A socket address.
@@ -380,6 +397,16 @@ fn duplicate(_descriptor: i32) -> Result<Stream> {
     Err(Error::new(Status::InvalidArg, "sockets cannot be duplicated on this platform"))
 }
 
+/// Gives a connection whose upgrade is being decided on options of its own.
+#[napi(catch_unwind)]
+pub fn connection_configure(env: Env, id: u32, options: ConnectionOptions) -> Result<()> {
+    let environment = environment(env)?;
+    if let Some(connection) = environment.table.connection(id) {
+        connection.configure(group(&environment, &options));
+    }
+    Ok(())
+}
+
 /// Why a connection or a server failed; read while its error record is handled.
 #[napi(catch_unwind)]
 pub fn connection_failure(env: Env, id: u32) -> Result<Option<FailureObject>> {
@@ -408,6 +435,30 @@ pub fn connection_info(env: Env, id: u32) -> Result<Option<ConnectionInfo>> {
             bytes_written: bytes_written as f64,
         }
     }))
+}
+
+/// Turns permessage-deflate on, before the connection's first frame is parsed: together with
+/// `accept` or `attach`, or while the `Open` record is handled.
+#[napi(catch_unwind)]
+pub fn enable_deflate(env: Env, id: u32, parameters: DeflateParameters) -> Result<bool> {
+    // What does not fit is out of range all the more.
+    let small = |number: u32| u8::try_from(number).unwrap_or(u8::MAX);
+    let options = DeflateOptions {
+        params: DeflateParams {
+            server_no_context_takeover: parameters.server_no_context_takeover,
+            client_no_context_takeover: parameters.client_no_context_takeover,
+            server_max_window_bits: small(parameters.server_max_window_bits),
+            client_max_window_bits: small(parameters.client_max_window_bits),
+        },
+        level: match parameters.level {
+            None | Some(-1) => DEFAULT_LEVEL,
+            Some(level) => u8::try_from(level).unwrap_or(u8::MAX),
+        },
+        mem_level: parameters.mem_level.map_or(DEFAULT_MEM_LEVEL, small),
+        threshold: parameters.threshold.map_or(DEFAULT_THRESHOLD, |bytes| bytes as usize),
+    };
+    let connection = environment(env)?.table.connection(id);
+    Ok(connection.is_some_and(|connection| connection.enable_deflate(&options)))
 }
 
 /// Turns Nagle's algorithm off or on.

@@ -22,6 +22,7 @@ use crate::uv;
 const OPCODE: u32 = 0x0f;
 const FIN: u32 = 1 << 4;
 const NOTIFY: u32 = 1 << 5;
+const COMPRESS: u32 = 1 << 6;
 
 /// Answer of `send` for a connection that is not open.
 const NOT_OPEN: i32 = -1;
@@ -168,8 +169,11 @@ fn send(
     };
     let opcode = opcode(flags & OPCODE);
     let (fin, notify) = (flags & FIN != 0, flags & NOTIFY != 0);
+    let compress = flags & COMPRESS != 0;
     let outcome = environment.table.with_connection(id, |connection| {
-        with_payload(environment, &call, 1, |bytes| connection.send(opcode, fin, bytes, notify))
+        with_payload(environment, &call, 1, |bytes| {
+            connection.send(opcode, fin, bytes, notify, compress)
+        })
     });
     pressure(env, outcome)
 }
@@ -186,7 +190,9 @@ fn control_frame(
     };
     let notify = call.u32(2).unwrap_or(0) & NOTIFY != 0;
     let outcome = environment.table.with_connection(id, |connection| {
-        with_payload(environment, &call, 1, |bytes| connection.send(opcode, true, bytes, notify))
+        with_payload(environment, &call, 1, |bytes| {
+            connection.send(opcode, true, bytes, notify, false)
+        })
     });
     pressure(env, outcome)
 }

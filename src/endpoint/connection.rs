@@ -19,11 +19,12 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::rc::{Rc, Weak};
 
+use super::compression::Compression;
 use super::dial::Dial;
 use super::opening::Opening;
 use super::sending::Sent;
 use super::settings::Group;
-use super::table::Entry;
+use super::table::{Entry, Table};
 use super::{Failure, Listener};
 use crate::context::{Context, Kind, Member, MemberKind, Record, Stats};
 use crate::protocol::{Receiver, Role};
@@ -83,6 +84,8 @@ flags! {
     STOPPED = 11;
     /// The connection does not keep the loop alive.
     UNREF = 12;
+    /// Nothing is parsed until 'open' has been delivered: what was agreed on is not known yet.
+    HELD = 13;
 }
 
 impl Flags {
@@ -123,11 +126,14 @@ pub(crate) struct Connection {
     /// Handles of ours whose close callback has not run.
     pub(super) handles: Cell<u16>,
     pub(super) context: Rc<Context>,
-    pub(super) group: Rc<Group>,
+    /// Replaced at most once, when a server's options have changed since it began to listen.
+    pub(super) group: RefCell<Rc<Group>>,
     listener: Option<Rc<Listener>>,
     pub(super) transport: OnceCell<Box<dyn Transport>>,
 
     pub(super) receiver: RefCell<Receiver>,
+    /// Present if permessage-deflate was agreed on.
+    pub(super) compression: Cell<Option<Box<Compression>>>,
     /// Bytes that came before they could be parsed.
     pub(super) input: RefCell<Vec<u8>>,
     /// Frames not yet given to the transport.
@@ -165,10 +171,11 @@ impl Connection {
             place: Cell::new(0),
             handles: Cell::new(0),
             context: Rc::clone(context),
-            group: Rc::clone(group),
+            group: RefCell::new(Rc::clone(group)),
             listener,
             transport: OnceCell::new(),
             receiver: RefCell::new(receiver),
+            compression: Cell::default(),
             input: RefCell::default(),
             cork: RefCell::default(),
             in_flight: Cell::new(0),
@@ -325,6 +332,22 @@ impl Connection {
         self.resume_later();
     }
 
+    /// Gives the connection settings of its own, before the first frame is parsed.
+    pub(crate) fn configure(&self, group: Rc<Group>) {
+        if self.phase.get() == Phase::Deciding {
+            self.receiver.replace(group.settings.receiver(self.role));
+            self.group.replace(group);
+        }
+    }
+
+    pub(super) fn table(&self) -> Rc<Table> {
+        Rc::clone(&self.group.borrow().table)
+    }
+
+    pub(super) fn close_timeout(&self) -> u64 {
+        self.group.borrow().settings.close_timeout
+    }
+
     pub(super) fn listener(&self) -> Option<&Rc<Listener>> {
         self.listener.as_ref()
     }
@@ -447,11 +470,12 @@ impl Connection {
         let cork = self.cork.take();
         self.context.buffers().give_back(cork);
         self.input.take();
+        self.compression.take();
         self.opening.take();
         if self.flags.has(Flags::ANNOUNCED) {
             self.context.record(Record::new(Kind::Closed, 0, self.id, 0, 0));
         } else {
-            self.group.table.release(self.id);
+            self.table().release(self.id);
         }
         if let Some(listener) = &self.listener {
             listener.connection_gone();

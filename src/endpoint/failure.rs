@@ -62,11 +62,12 @@ impl Failure {
 
     /// The peer broke the protocol.
     pub(crate) fn protocol(error: &ProtocolError) -> Self {
-        let kind = match error {
-            ProtocolError::InvalidUtf8 => FailureKind::Error,
-            _ => FailureKind::RangeError,
+        let kind = match error.is_range_error() {
+            true => FailureKind::RangeError,
+            false => FailureKind::Error,
         };
-        Self { kind, ..Self::new(error.to_string(), Some(error.code())) }
+        let errno = error.errno();
+        Self { kind, errno, ..Self::new(error.to_string(), Some(error.code())) }
     }
 
     /// A connect attempt failed.

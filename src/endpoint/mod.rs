@@ -5,6 +5,7 @@
 //! of its [`Context`](crate::context::Context). A [`Listener`] accepts connections. Both are found
 //! by number through the [`Table`] of their environment.
 
+mod compression;
 mod connection;
 mod dial;
 mod failure;
@@ -15,6 +16,7 @@ mod sending;
 mod settings;
 mod table;
 
+pub(crate) use compression::DeflateOptions;
 pub(crate) use connection::{Connection, Stream};
 pub(crate) use dial::Destination;
 pub(crate) use failure::{Failure, FailureKind};

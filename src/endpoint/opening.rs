@@ -43,8 +43,9 @@ const HAS_EXTENSIONS: u32 = 2;
 const NOT_ACCEPTABLE: u32 = 4;
 /// An upgrade record carries the listener's number above its flags.
 const LISTENER_SHIFT: u32 = 3;
-/// Flag of an open record: the server chose a subprotocol.
+/// Flags of an open record: the server chose a subprotocol, and an extension.
 const PROTOCOL_CHOSEN: u32 = 1;
+const EXTENSION_CHOSEN: u32 = 2;
 
 impl Opening {
     fn new(request: Option<SentRequest>) -> Box<Self> {
@@ -250,12 +251,17 @@ impl Connection {
             Ok((response, head)) => {
                 self.phase.set(Phase::Open);
                 self.deadline.set(0);
-                let flags = if response.protocol.is_some() { PROTOCOL_CHOSEN } else { 0 };
+                let protocol = if response.protocol.is_some() { PROTOCOL_CHOSEN } else { 0 };
+                let extension = if response.has_extension { EXTENSION_CHOSEN } else { 0 };
+                let flags = protocol | extension;
                 let end = head.end;
                 let head = input.get(head).unwrap_or_default();
                 self.context.record_with(Kind::Open, flags, self.id, head);
                 input.drain(..end);
-                if !input.is_empty() {
+                if response.has_extension {
+                    self.flags.set(Flags::HELD);
+                }
+                if !input.is_empty() || response.has_extension {
                     self.input.replace(input);
                     // Parsed once 'open' has been delivered, so that listeners added there see it.
                     self.resume_later();

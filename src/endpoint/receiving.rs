@@ -18,7 +18,7 @@ impl Connection {
         self.bytes_received.set(self.bytes_received.get() + bytes.len() as u64);
         match self.phase.get() {
             Phase::Open => {
-                if self.flags.has(Flags::PAUSED) || !self.input.borrow().is_empty() {
+                if self.flags.has(Flags::PAUSED | Flags::HELD) || !self.input.borrow().is_empty() {
                     self.input.borrow_mut().extend_from_slice(bytes);
                 } else {
                     self.parse(bytes);
@@ -40,6 +40,7 @@ impl Connection {
 
     /// Takes what was put aside, and then the end of the stream if that came meanwhile.
     pub(super) fn take_in_waiting(&self) {
+        self.flags.clear(Flags::HELD);
         if self.phase.get() != Phase::Open || self.flags.has(Flags::PAUSED) {
             return;
         }
@@ -86,7 +87,7 @@ impl Connection {
             self.end_after_flush();
             // A peer that has ended its side may still never read.
             if self.deadline.get() == 0 {
-                self.arm(self.group.settings.close_timeout);
+                self.arm(self.close_timeout());
             }
         }
     }
@@ -106,12 +107,12 @@ impl Connection {
                     let payload = match payload {
                         Payload::Borrowed(bytes) => MessagePayload::Borrowed(bytes),
                         Payload::Owned(bytes) => MessagePayload::Owned(bytes),
-                        inflated @ Payload::Inflated(_) => MessagePayload::Owned(inflated.into_vec()),
+                        Payload::Inflated(ref bytes) => MessagePayload::Borrowed(bytes),
                     };
                     self.context.record_message(self.id, binary, payload);
                 }
                 Some(Event::Ping(payload)) => {
-                    if self.group.settings.auto_pong {
+                    if self.group.borrow().settings.auto_pong {
                         self.answer_ping(&payload);
                     }
                     self.context.record_with(Kind::Ping, 0, self.id, &payload);

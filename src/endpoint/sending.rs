@@ -34,18 +34,25 @@ pub(super) struct Sent {
 
 impl Connection {
     /// Queues a frame. Returns nothing when the connection is not open. With `notify` a `Sent`
-    /// record follows once the frame's last byte has been given to the system.
+    /// record follows once the frame's last byte has been given to the system. A message whose first
+    /// fragment says `compress` is compressed if that was agreed on.
     pub(crate) fn send(
         &self,
         opcode: Opcode,
         fin: bool,
         payload: &[u8],
         notify: bool,
+        compress: bool,
     ) -> Option<Pressure> {
         if !self.is_open() {
             return None;
         }
-        if !self.cork_frame(opcode, fin, payload) {
+        let corked = if opcode.is_control() {
+            self.cork_frame(opcode, fin, false, payload)
+        } else {
+            self.cork_data(opcode, fin, payload, compress)
+        };
+        if !corked {
             self.close_handles();
             return None;
         }
@@ -74,15 +81,16 @@ impl Connection {
         }
         if !self.flags.set(Flags::SENT_CLOSE) {
             let corked = if code == 0 {
-                self.cork_frame(Opcode::Close, true, &[])
+                self.cork_frame(Opcode::Close, true, false, &[])
             } else {
                 let (payload, len) = close_payload(code, reason);
-                self.cork_frame(Opcode::Close, true, payload.get(..len).unwrap_or_default())
+                let payload = payload.get(..len).unwrap_or_default();
+                self.cork_frame(Opcode::Close, true, false, payload)
             };
             if !corked {
                 return self.close_handles();
             }
-            self.arm(self.group.settings.close_timeout);
+            self.arm(self.close_timeout());
         }
         self.end_if_concluded();
     }
@@ -122,7 +130,7 @@ impl Connection {
         if self.in_flight.get() > 0 {
             self.pending_pong.replace(Some(payload.into()));
         } else {
-            self.cork_frame(Opcode::Pong, true, payload);
+            self.cork_frame(Opcode::Pong, true, false, payload);
         }
     }
 
@@ -144,7 +152,7 @@ impl Connection {
     }
 
     /// Corks one frame. Returns false when no masking key could be had.
-    fn cork_frame(&self, opcode: Opcode, fin: bool, payload: &[u8]) -> bool {
+    pub(super) fn cork_frame(&self, opcode: Opcode, fin: bool, rsv1: bool, payload: &[u8]) -> bool {
         let mask = match self.role {
             Role::Server => None,
             Role::Client => match self.context.buffers().random::<4>() {
@@ -152,7 +160,7 @@ impl Connection {
                 None => return false,
             },
         };
-        let header = encode_header(self.role, opcode, fin, false, payload.len() as u64, mask);
+        let header = encode_header(self.role, opcode, fin, rsv1, payload.len() as u64, mask);
         if mask.is_none() && payload.len() >= WRITE_THROUGH && self.in_flight.get() == 0 {
             self.cork_with(|cork| cork.extend_from_slice(&header));
             self.write_through(payload);

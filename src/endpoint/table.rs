@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::compression::SharedDeflate;
 use super::{Connection, Listener};
 
 /// What a number stands for.
@@ -21,16 +22,26 @@ pub(crate) enum Entry {
 pub(crate) struct Table {
     entries: RefCell<Vec<Option<Entry>>>,
     free: RefCell<Vec<u32>>,
+    deflate: SharedDeflate,
 }
 
 impl Default for Table {
     fn default() -> Self {
         // No number is 0: what JavaScript makes of NaN and the like stands for nobody.
-        Self { entries: RefCell::new(vec![None]), free: RefCell::default() }
+        Self {
+            entries: RefCell::new(vec![None]),
+            free: RefCell::default(),
+            deflate: SharedDeflate::default(),
+        }
     }
 }
 
 impl Table {
+    /// What compressing connections share.
+    pub(super) fn deflate(&self) -> &SharedDeflate {
+        &self.deflate
+    }
+
     /// Reserves a number.
     pub(crate) fn reserve(&self) -> u32 {
         if let Some(id) = self.free.borrow_mut().pop() {

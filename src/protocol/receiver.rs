@@ -219,10 +219,8 @@ impl Receiver {
                 true => longest_compressed(self.max_payload),
                 false => self.max_payload.saturating_sub(self.buffer.len() as u64),
             },
-            compressed_room: match self.decompressor {
-                Some(_) => Some(longest_compressed(self.max_payload)),
-                None => None,
-            },
+            compressed_room: (self.decompressor.as_ref())
+                .map(|_| longest_compressed(self.max_payload)),
         }
     }
 

@@ -58,7 +58,7 @@ impl Compressor {
             level: config.level.min(9).into(),
             method: Method::Deflated,
             // Negative: without a zlib header. See the module's documentation for 8.
-            window_bits: -i32::from(config.window_bits.clamp(9, 15)),
+            window_bits: i32::from(config.window_bits.clamp(9, 15)).wrapping_neg(),
             mem_level: config.mem_level.clamp(1, 9).into(),
             strategy: Strategy::Default,
         };

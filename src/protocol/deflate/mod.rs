@@ -24,6 +24,10 @@ pub use decompressor::{Decompressor, Inflated, InflaterPool};
 
 use super::Role;
 
+/// Bytes below which a message is not compressed if each is compressed by itself, unless the user
+/// says otherwise: as in `ws`. A small message compressed alone gains nothing.
+pub const DEFAULT_THRESHOLD: usize = 1024;
+
 /// What ends a flushed piece of a stream, and is not sent (section 7.2.1).
 pub(super) const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
 

@@ -78,6 +78,8 @@ pub struct UpgradeResponse {
     pub status: u16,
     /// The subprotocol that the server chose.
     pub protocol: Option<String>,
+    /// The server chose `permessage-deflate`; whoever offered it reads its parameters.
+    pub has_extension: bool,
 }
 
 /// An answer that does not. Displays as `ws` words it.
@@ -218,10 +220,11 @@ fn check_response(
     // 6. The subprotocol is one that was offered. `ws` asks for one as well.
     let protocol = check_protocol(headers, offered_protocols)?;
     // 5. Extensions are among those that were offered.
-    if headers.has("sec-websocket-extensions") {
+    let has_extension = headers.has("sec-websocket-extensions");
+    if has_extension {
         check_extensions(headers, offered_extensions)?;
     }
-    Ok(UpgradeResponse { status: 101, protocol })
+    Ok(UpgradeResponse { status: 101, protocol, has_extension })
 }
 
 /// Returns the subprotocol that the server chose.

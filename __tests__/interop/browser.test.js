@@ -1,0 +1,150 @@
+// A browser on the demo page: what a person sees, and that the page gets over a server that restarts.
+// Leaves screenshots in build/.
+
+const { spawn } = require('node:child_process');
+const { once } = require('node:events');
+const fs = require('node:fs');
+const path = require('node:path');
+
+const { chromium } = require('playwright-core');
+
+const { freePort } = require('../support/peers.js');
+const { until } = require('../support/tools.js');
+
+const ROOT = path.join(__dirname, '..', '..');
+const BUILD = path.join(ROOT, 'build');
+
+/** The browser: UVWS_CHROMIUM, or the first of its usual names on PATH. */
+function findBrowser() {
+  const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
+  const folders = (process.env.PATH ?? '').split(path.delimiter);
+  const candidates = names.flatMap((name) => folders.map((folder) => path.join(folder, name)));
+  const found = [process.env.UVWS_CHROMIUM, ...candidates].find(
+    (file) => file && fs.existsSync(file),
+  );
+  if (!found) throw new Error('no Chromium on PATH: install it, or name it in UVWS_CHROMIUM');
+  return found;
+}
+
+/** Starts the demo; resolves when it has told its address. */
+async function startDemo(port) {
+  const child = spawn(process.execPath, ['examples/demo/server.js', String(port)], {
+    cwd: ROOT,
+    env: { ...process.env, HOST: '127.0.0.1', NODE_OPTIONS: '' },
+  });
+  const demo = { child, output: '', ended: once(child, 'close') };
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text) => (demo.output += text));
+  }
+  await until(() => /http:\S+/.test(demo.output) || child.exitCode !== null, 'the demo', 10_000);
+  demo.url = /http:\S+/.exec(demo.output)[0];
+  return demo;
+}
+
+let port;
+let demo;
+let browser;
+let errors;
+
+beforeAll(async () => {
+  fs.mkdirSync(BUILD, { recursive: true });
+  port = await freePort();
+  demo = await startDemo(port);
+  browser = await chromium.launch({
+    executablePath: findBrowser(),
+    args: ['--no-sandbox', '--disable-dev-shm-usage'],
+  });
+}, 60_000);
+
+afterAll(async () => {
+  await browser?.close();
+  if (demo) {
+    demo.child.kill('SIGTERM');
+    expect((await demo.ended)[1]).toBe('SIGTERM');
+  }
+}, 30_000);
+
+async function openPage(options = { viewport: { width: 1280, height: 900 } }) {
+  const context = await browser.newContext(options);
+  const page = await context.newPage();
+  errors ??= [];
+  page.on('pageerror', (error) => errors.push(error.message));
+  page.on('console', (message) => {
+    // What the network does is seen in the page; what is wrong in the page is told here.
+    if (message.type() === 'error' && !/WebSocket|ERR_/.test(message.text())) {
+      errors.push(message.text());
+    }
+  });
+  await page.goto(demo.url);
+  await page.locator('#link[data-state="open"]').waitFor({ timeout: 15_000 });
+  return page;
+}
+
+afterEach(async () => {
+  for (const context of browser.contexts()) await context.close();
+  expect(errors).toEqual([]);
+});
+
+test('the page connects, echoes, and shows the server’s figures', async () => {
+  const page = await openPage();
+  expect(await page.locator('#link-text').innerText()).toBe('Connected');
+  await page.locator('#echo-text').fill('Grüße aus dem Browser');
+  await page.locator('#echo-send').click();
+  await page.locator('#echo-list li .text', { hasText: 'Grüße aus dem Browser' }).waitFor();
+  expect(await page.locator('#trip').innerText()).toMatch(/\d/);
+  await page.locator('#echo-many').click();
+  await page.locator('#echo-list li .text', { hasText: '100 in a row' }).waitFor();
+  await page.locator('output[data-figure="connections"]', { hasText: /[1-9]/ }).waitFor();
+  await page.locator('output[data-figure="handles"]', { hasText: /[1-9]/ }).waitFor();
+  await page.screenshot({ path: path.join(BUILD, 'demo.png') });
+}, 60_000);
+
+test('two tabs chat with each other', async () => {
+  const [one, two] = [await openPage(), await openPage()];
+  await one.locator('#chat-name').fill('Ada');
+  await one.locator('#chat-name').press('Enter');
+  await one.locator('#chat-text:enabled').fill('hello, second tab');
+  await one.locator('#chat-send').click();
+  await two.locator('#chat-log', { hasText: 'hello, second tab' }).waitFor();
+  await two.locator('#chat-text:enabled').fill('hello, first tab');
+  await two.locator('#chat-send').click();
+  await one.locator('#chat-log', { hasText: 'hello, first tab' }).waitFor();
+  await one.locator('#chat-people', { hasText: '(you)' }).waitFor();
+  await one.screenshot({ path: path.join(BUILD, 'demo-chat.png'), fullPage: true });
+}, 60_000);
+
+test('the load runs and stops', async () => {
+  const page = await openPage();
+  await page.locator('#load-button').click();
+  await page
+    .locator('#load-text', { hasText: /\d+ sockets, [1-9][\d,]* echoes a second/ })
+    .waitFor();
+  await page.locator('output[data-figure="messages"]', { hasText: /[1-9]/ }).waitFor();
+  await page.screenshot({ path: path.join(BUILD, 'demo-load.png') });
+  await page.locator('#load-button').click();
+  await page.locator('#load-text', { hasText: 'Stopped' }).waitFor();
+}, 60_000);
+
+test('the page fits a phone', async () => {
+  const page = await openPage({ viewport: { width: 375, height: 740 }, isMobile: true });
+  const width = await page.evaluate('document.documentElement.scrollWidth');
+  expect(width).toBeLessThanOrEqual(375);
+  await page.screenshot({ path: path.join(BUILD, 'demo-phone.png'), fullPage: true });
+}, 60_000);
+
+test('the page says that the server has gone, and comes back with it', async () => {
+  const page = await openPage();
+  demo.child.kill('SIGTERM');
+  expect((await demo.ended)[1]).toBe('SIGTERM');
+  await page.locator('#link[data-state="closed"]').waitFor();
+  expect(await page.locator('#link-text').innerText()).toMatch(/retrying/);
+  demo = await startDemo(port);
+  await page
+    .locator('#link-retry')
+    .click({ timeout: 2000 })
+    .catch(() => {});
+  await page.locator('#link[data-state="open"]').waitFor({ timeout: 20_000 });
+  await page.locator('#echo-text').fill('back again');
+  await page.locator('#echo-send').click();
+  await page.locator('#echo-list li .text', { hasText: 'back again' }).waitFor();
+}, 60_000);

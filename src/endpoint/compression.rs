@@ -1,0 +1,198 @@
+//! Compression of what a connection sends (permessage-deflate), and what it takes to inflate what it
+//! receives.
+//!
+//! With context takeover a connection has a compressor of its own, made with its first compressed
+//! message. Without, no state outlives a frame, and one compressor serves every connection of the
+//! environment that has the same settings.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use super::connection::{Connection, Phase};
+use crate::protocol::deflate::{
+    Compressor, CompressorConfig, Decompressor, DeflateParams, InflaterPool,
+};
+use crate::protocol::{Opcode, Role};
+
+/// Shared compressors that are kept. Users set one or two levels, and peers may ask for eight
+/// windows; each is 300 KiB.
+const MAX_COMPRESSORS: usize = 16;
+/// An output buffer that has grown beyond this is freed, so that one message does not pin memory.
+const MAX_OUTPUT: usize = 256 * 1024;
+
+/// What was agreed on, and how the user wants it done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DeflateOptions {
+    /// The outcome of the negotiation.
+    pub params: DeflateParams,
+    /// How to compress; the window is that of `params`.
+    pub level: u8,
+    /// How much memory to compress with.
+    pub mem_level: u8,
+    /// Shorter messages are not compressed if each is compressed by itself.
+    pub threshold: usize,
+}
+
+/// What the connections of one environment share.
+#[derive(Default)]
+pub(crate) struct SharedDeflate {
+    inflaters: Rc<InflaterPool>,
+    compressors: RefCell<Vec<(CompressorConfig, Compressor)>>,
+    output: Cell<Vec<u8>>,
+}
+
+impl SharedDeflate {
+    /// Compresses a fragment by itself.
+    fn compress(
+        &self,
+        config: CompressorConfig,
+        payload: &[u8],
+        fin: bool,
+        output: &mut Vec<u8>,
+    ) -> Option<usize> {
+        let mut compressors = self.compressors.borrow_mut();
+        let place = match compressors.iter().position(|(of, _)| *of == config) {
+            Some(place) => place,
+            None => {
+                if compressors.len() >= MAX_COMPRESSORS {
+                    compressors.remove(0);
+                }
+                compressors.push((config, Compressor::new(config)));
+                compressors.len() - 1
+            }
+        };
+        let (_, compressor) = compressors.get_mut(place)?;
+        let written = compressor.compress(payload, fin, output);
+        compressor.reset();
+        written
+    }
+
+    fn give_back(&self, output: Vec<u8>) {
+        if output.len() <= MAX_OUTPUT {
+            self.output.set(output);
+        }
+    }
+}
+
+/// The sending half of the extension on one connection.
+pub(super) struct Compression {
+    config: CompressorConfig,
+    takes_over: bool,
+    threshold: usize,
+    /// Present with context takeover, from the first message on.
+    own: Option<Compressor>,
+    /// The message that has begun is compressed.
+    is_active: bool,
+}
+
+/// What becomes of a fragment.
+enum Outcome {
+    /// Its message is not compressed.
+    Plain,
+    /// It has this length in the output.
+    Compressed(usize),
+    /// The compressor is of no use any more.
+    Broken,
+}
+
+impl Compression {
+    /// Compresses a fragment into `output` if its message is to be.
+    fn apply(
+        &mut self,
+        shared: &SharedDeflate,
+        opcode: Opcode,
+        fin: bool,
+        payload: &[u8],
+        wanted: bool,
+        output: &mut Vec<u8>,
+    ) -> Outcome {
+        let is_first = opcode != Opcode::Continuation;
+        if is_first {
+            self.is_active = wanted && (self.takes_over || payload.len() >= self.threshold);
+        }
+        if !self.is_active {
+            return Outcome::Plain;
+        }
+        let written = if self.takes_over {
+            let own = self.own.get_or_insert_with(|| Compressor::new(self.config));
+            own.compress(payload, fin, output)
+        } else {
+            shared.compress(self.config, payload, fin, output)
+        };
+        match written {
+            // Nobody needs to have seen this message to inflate the next one.
+            Some(len) if is_first && fin && !self.takes_over && len >= payload.len() => {
+                Outcome::Plain
+            }
+            Some(len) => Outcome::Compressed(len),
+            None => Outcome::Broken,
+        }
+    }
+}
+
+impl Connection {
+    /// Turns permessage-deflate on, once, before the first frame is parsed. Returns false when it
+    /// is too late or a number is out of range.
+    pub(crate) fn enable_deflate(&self, options: &DeflateOptions) -> bool {
+        if !matches!(self.phase.get(), Phase::Deciding | Phase::Open) {
+            return false;
+        }
+        let (ours, theirs) = match self.role {
+            Role::Server => (Role::Server, Role::Client),
+            Role::Client => (Role::Client, Role::Server),
+        };
+        let config = CompressorConfig {
+            level: options.level,
+            window_bits: options.params.window_bits(ours),
+            mem_level: options.mem_level,
+        };
+        if !config.is_valid() || !options.params.is_valid() {
+            return false;
+        }
+        let present = self.compression.take();
+        let is_new = present.is_none();
+        self.compression.set(present.or_else(|| {
+            let table = self.table();
+            let pool = &table.deflate().inflaters;
+            let takes_over = options.params.takes_over(theirs);
+            self.receiver.borrow_mut().set_decompressor(Decompressor::new(pool, takes_over));
+            Some(Box::new(Compression {
+                config,
+                takes_over: options.params.takes_over(ours),
+                threshold: options.threshold,
+                own: None,
+                is_active: false,
+            }))
+        }));
+        is_new
+    }
+
+    /// Corks a data frame, compressed if its message is to be. Returns false when the connection
+    /// is of no use any more.
+    pub(super) fn cork_data(
+        &self,
+        opcode: Opcode,
+        fin: bool,
+        payload: &[u8],
+        compress: bool,
+    ) -> bool {
+        let Some(mut compression) = self.compression.take() else {
+            return self.cork_frame(opcode, fin, false, payload);
+        };
+        let table = self.table();
+        let shared = table.deflate();
+        let mut output = shared.output.take();
+        let outcome = compression.apply(shared, opcode, fin, payload, compress, &mut output);
+        self.compression.set(Some(compression));
+        let corked = match outcome {
+            Outcome::Plain => self.cork_frame(opcode, fin, false, payload),
+            Outcome::Compressed(len) => {
+                let rsv1 = opcode != Opcode::Continuation;
+                self.cork_frame(opcode, fin, rsv1, output.get(..len).unwrap_or_default())
+            }
+            Outcome::Broken => false,
+        };
+        shared.give_back(output);
+        corked
+    }
+}
