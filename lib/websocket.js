@@ -113,8 +113,7 @@ class WebSocket extends Emitter {
 
     if (address === null) {
       checkObject(options, 'options');
-      this._flags =
-        options.allowSynchronousEvents === false ? IS_SERVER | STAGGERED : IS_SERVER;
+      this._flags = options.allowSynchronousEvents === false ? IS_SERVER | STAGGERED : IS_SERVER;
     } else {
       connect(this, address, protocols, options);
     }
