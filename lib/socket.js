@@ -4,6 +4,7 @@ const EventEmitter = require('node:events');
 
 const native = require('./addon');
 const table = require('./table');
+const { writeRaw } = require('./raw-write');
 const { NONE } = require('./constants');
 
 /** Bytes that wait above which `write` asks to stop, as in Node. */
@@ -23,7 +24,7 @@ const UNKNOWN = {
 
 /**
  * Shows a native connection as a `net.Socket`, as far as others look at the socket below a
- * WebSocket: addresses, counters, options, raw writes, and its end. Bytes cannot be read through it.
+ * WebSocket: addresses, counters, options, raw reads and writes, and its end.
  *
  * Made when it is asked for. Addresses stay known after the end if they were asked for before.
  *
@@ -42,6 +43,14 @@ class Socket extends EventEmitter {
     super();
     this.#id = id;
     this.#destroyed = id === NONE;
+    // What the peer sends is only shown here as long as somebody looks.
+    this.on('newListener', (name) => {
+      if (name === 'data' && this.#id !== NONE) native.connectionTap(this.#id, true);
+    });
+    this.on('removeListener', (name) => {
+      const isLast = name === 'data' && this.listenerCount('data') === 0;
+      if (isLast && this.#id !== NONE) native.connectionTap(this.#id, false);
+    });
   }
 
   /** Asks for everything, and keeps it. */
@@ -205,11 +214,11 @@ class Socket extends EventEmitter {
     }
     const bytes = typeof data === 'string' ? Buffer.from(data, encoding) : data;
     const isWritable = this.#id !== NONE && !this.#ended && !this.#destroyed;
-    if (isWritable) native.writeRaw(this.#id, bytes);
-    if (typeof callback === 'function') {
-      process.nextTick(callback, isWritable ? null : new Error('The socket has been ended'));
+    const isSent = isWritable && writeRaw(this.#websocket, this.#id, bytes, callback);
+    if (!isSent && typeof callback === 'function') {
+      process.nextTick(callback, new Error('The socket has been ended'));
     }
-    return isWritable && this.writableLength <= HIGH_WATER_MARK;
+    return isSent && this.writableLength <= HIGH_WATER_MARK;
   }
 
   /** Ends our side behind everything that was sent before, without a Close frame. */
@@ -262,8 +271,9 @@ class Socket extends EventEmitter {
     return null;
   }
 
-  /** Drops the connection. */
+  /** Drops the connection, and says so to the peer. */
   resetAndDestroy() {
+    if (!this.#destroyed && this.#websocket !== undefined) native.connectionReset(this.#id);
     return this.destroy();
   }
 
