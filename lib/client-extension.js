@@ -1,5 +1,7 @@
 'use strict';
 
+const { Offer } = require('./deflate');
+
 /**
  * Makes what a client offers as an extension (RFC 7692), or null for nothing.
  *
@@ -7,10 +9,12 @@
  * server's answer, or null; `accept(websocket, header)` puts it to use, and throws if it is not
  * acceptable.
  *
- * @returns {{ offer: string, findFault: Function, accept: Function } | null} The offer
+ * @param {boolean | object} perMessageDeflate The option of that name
+ * @returns {import('./deflate').Offer | null} The offer
  */
-function offerOf() {
-  return null;
+function offerOf(perMessageDeflate) {
+  if (!perMessageDeflate) return null;
+  return new Offer(perMessageDeflate);
 }
 
 module.exports = { offerOf };

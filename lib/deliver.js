@@ -243,9 +243,9 @@ class Delivery {
     const server = table[records[at] >>> 11];
     if (server === undefined) return;
     const request = new UpgradeMessage(this.text(records[at + 2], records[at + 3]), id);
-    const hasProtocols = (records[at] & 0x100) !== 0;
     table[id] = request;
-    new server._scope().runInAsyncScope(server._decide, server, request, id, hasProtocols);
+    const flags = (records[at] >>> 8) & 7;
+    new server._scope().runInAsyncScope(server._decide, server, request, id, flags);
   }
 
   /** Passes a record of a connection that JavaScript has no WebSocket for. */

@@ -39,6 +39,8 @@ class Details {
     this.staggered = null;
     /** @type {import('./sender-shim') | null} What code written for ws sends frames with. */
     this.sender = null;
+    /** @type {object | undefined} The extensions in use, by name. */
+    this.extensions = undefined;
     /** @type {(() => void) | null} Stops listening to the `signal` option of a client. */
     this.forgetSignal = null;
   }

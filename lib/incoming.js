@@ -9,7 +9,7 @@ const table = require('./table');
 const UpgradeMessage = require('./upgrade-message');
 const { detailsOf } = require('./details');
 const { contextClosed, failureOf } = require('./failure');
-const { abort, sendClose } = require('./outgoing');
+const { abort, restoreFastPath, sendClose } = require('./outgoing');
 const {
   CLOSE_RECEIVED,
   CLOSE_SENT,
@@ -36,7 +36,10 @@ function throwError(error) {
   throw error;
 }
 
-/** Makes `websocket` stand for the connection `id` of `server`, open from now on. */
+/**
+ * Makes `websocket` stand for the connection `id` of `server`, open from now on; 'open' is for the
+ * caller to emit.
+ */
 function onAccepted(websocket, server, id, protocol) {
   table[id] = websocket;
   websocket._id = id;
@@ -45,7 +48,6 @@ function onAccepted(websocket, server, id, protocol) {
   websocket._scope = server._scope;
   websocket._protocol = protocol;
   websocket._readyState = OPEN;
-  websocket.emit('open');
 }
 
 /**
@@ -67,8 +69,8 @@ function onOpened(websocket, head, flags, context) {
   // A listener may have closed it, or ended its context.
   if (!mayOpen(websocket, context)) return;
   UpgradeMessage.attach(response, websocket);
-  websocket._sendId = websocket._id;
   websocket._readyState = OPEN;
+  restoreFastPath(websocket);
   forgetSignal(websocket);
   websocket.emit('open');
 }

@@ -140,7 +140,8 @@ class WebSocket extends Emitter {
 
   /** The extensions in use. */
   get extensions() {
-    return '';
+    const extensions = this._details === null ? undefined : this._details.extensions;
+    return extensions === undefined ? '' : Object.keys(extensions).join();
   }
 
   /** Whether pause() was called last. */
@@ -169,6 +170,7 @@ class WebSocket extends Emitter {
    *   a view of one, a Blob, or what Buffer.from() takes
    * @param {object | Function} [options] Options, or the callback
    * @param {boolean} [options.binary] Whether to send a binary message
+   * @param {boolean} [options.compress=true] Whether to compress it, where that was agreed on
    * @param {boolean} [options.fin=true] Whether this is the last fragment of the message
    * @param {Function} [callback] Called when the system has taken the data, or with an Error. Never
    *   called before send() has returned
