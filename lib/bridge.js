@@ -23,6 +23,8 @@ class Bridge {
   #onClosed = null;
   #isClosed = false;
   #hasEnded = false;
+  /** Bytes that the native half has given to write(). */
+  #written = 0;
 
   /**
    * Attaches `stream` and opens `websocket` on it; 'open' is for the caller to emit.
@@ -59,9 +61,12 @@ class Bridge {
     stream.on('close', () => this.#closed());
   }
 
-  /** Bytes that the stream has not taken yet. */
-  get writableLength() {
-    return this.#isClosed ? 0 : (this.stream.writableLength ?? 0);
+  /** Bytes that wait behind the native queue: on their way to the stream, and in it. */
+  get bufferedAmount() {
+    const inStream = this.#isClosed ? 0 : (this.stream.writableLength ?? 0);
+    if (this.#id === NONE) return inStream;
+    const { bytesWritten } = native.connectionInfo(this.#id) ?? { bytesWritten: this.#written };
+    return inStream + bytesWritten - this.#written;
   }
 
   #feed(chunk) {
@@ -96,6 +101,7 @@ class Bridge {
 
   /** Writes what the native half has to send. */
   write(bytes) {
+    this.#written += bytes.length;
     const { stream } = this;
     if (stream.destroyed || stream.writableEnded) return;
     const chunk = this.#remask === null ? bytes : this.#remask(bytes);

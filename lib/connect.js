@@ -161,9 +161,12 @@ function heed(websocket, signal) {
   if (signal.aborted) onAbort();
 }
 
+/** Events that bring a response of Node's, be it acceptable or not. */
+const RESPONSE_EVENTS = ['unexpected-response', 'upgrade'];
+
 /**
  * A client between its construction and the next tick. It starts natively then, unless a listener
- * for 'unexpected-response', or somebody who looks at the request, wants one of Node's.
+ * for a response, or somebody who looks at the request, wants one of Node's.
  */
 class Beginning {
   #websocket;
@@ -206,7 +209,7 @@ class Beginning {
     try {
       if (context.state !== 'running' && context.state !== 'draining') {
         error = contextClosed('The context is closed', context._cause);
-      } else if (websocket.listenerCount('unexpected-response') > 0) {
+      } else if (RESPONSE_EVENTS.some((name) => websocket.listenerCount(name) > 0)) {
         useRequest(websocket, context, this.#wanted);
         return;
       } else {

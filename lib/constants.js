@@ -80,6 +80,8 @@ module.exports = {
   OUTPUT: 18,
   OUTPUT_OWN: 19,
   OUTPUT_END: 20,
+  INPUT: 21,
+  INPUT_OWN: 22,
 
   /** Default of `closeTimeout`, and of the `timeout` of `context.close()`, in milliseconds. */
   CLOSE_TIMEOUT: 30_000,

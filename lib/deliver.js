@@ -24,6 +24,8 @@ const {
   EMPTY_BUFFER,
   ERROR,
   GONE,
+  INPUT,
+  INPUT_OWN,
   LISTENING,
   MESSAGE,
   MESSAGE_OWN,
@@ -62,7 +64,7 @@ const COUNT = 1;
 const MUTED = 2;
 
 /** Which kinds are of no interest once the context is being destroyed. */
-const IS_MUTABLE = new Array(OUTPUT_END + 1).fill(false);
+const IS_MUTABLE = new Array(INPUT_OWN + 1).fill(false);
 for (const kind of [MESSAGE, MESSAGE_OWN, PING, PONG, OPENED, UPGRADE, DRAIN]) {
   IS_MUTABLE[kind] = true;
 }
@@ -192,6 +194,12 @@ class Delivery {
       case OUTPUT_END:
         websocket._details.bridge.end();
         break;
+      case INPUT:
+        websocket._socket?.emit('data', this.view(a, b));
+        break;
+      case INPUT_OWN:
+        websocket._socket?.emit('data', new FastBuffer(this.extras[this.nextExtra++], 0, b));
+        break;
       default:
     }
   }
@@ -243,7 +251,7 @@ class Delivery {
   /** Passes a record of a connection that JavaScript has no WebSocket for. */
   skip(id, kind, request) {
     this.records[CURSOR]++;
-    if (kind === MESSAGE_OWN || kind === OUTPUT_OWN) this.nextExtra++;
+    if (kind === MESSAGE_OWN || kind === OUTPUT_OWN || kind === INPUT_OWN) this.nextExtra++;
     if (kind === GONE && request !== undefined) {
       table[id] = undefined;
       UpgradeMessage.conclude(request);

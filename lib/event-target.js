@@ -86,4 +86,4 @@ function mixInto(prototype) {
   }
 }
 
-module.exports = { mixInto };
+module.exports = { kListener, mixInto };

@@ -240,9 +240,6 @@ function emitClose(websocket) {
   if (details !== null) {
     code = details.closeCode;
     reason = details.closeReason;
-    if (details.queue !== null) {
-      details.queue.abandon(new Error('The socket was closed while the blob was being read'));
-    }
     for (const callback of details.callbacks.splice(0)) {
       process.nextTick(callback, notSent());
     }

@@ -1,7 +1,7 @@
 'use strict';
 
-const native = require('./addon');
-const { NONE } = require('./constants');
+const { writeRaw } = require('./raw-write');
+const { NONE, OPEN } = require('./constants');
 
 /**
  * What code written for ws finds as `websocket._sender`: it sends frames that have been made
@@ -29,15 +29,16 @@ class SenderShim {
    * Sends a frame as it is.
    *
    * @param {Buffer[]} list The frame, in pieces
-   * @param {Function} [callback] Called on the next tick
+   * @param {Function} [callback] Called when the system has taken it, or with an Error
    */
   sendFrame(list, callback) {
-    const { _id: id } = this.#websocket;
+    const websocket = this.#websocket;
     const bytes = list.length === 1 ? list[0] : Buffer.concat(list);
-    const isSent = id !== NONE && native.writeRaw(id, bytes) >= 0;
-    if (typeof callback !== 'function') return;
-    if (isSent) process.nextTick(callback);
-    else process.nextTick(callback, new Error('The socket is closed'));
+    const isOpen = websocket._readyState === OPEN && websocket._id !== NONE;
+    if (isOpen && writeRaw(websocket, websocket._id, bytes, callback)) return;
+    if (typeof callback === 'function') {
+      process.nextTick(callback, new Error('The socket is closed'));
+    }
   }
 }
 

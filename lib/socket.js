@@ -4,7 +4,11 @@ const EventEmitter = require('node:events');
 
 const native = require('./addon');
 const table = require('./table');
+const { writeRaw } = require('./raw-write');
 const { NONE } = require('./constants');
+
+/** Bytes that wait above which `write` asks to stop, as in Node. */
+const HIGH_WATER_MARK = 16 * 1024;
 
 /** What is known of a socket that there is none of. */
 const UNKNOWN = {
@@ -20,7 +24,7 @@ const UNKNOWN = {
 
 /**
  * Shows a native connection as a `net.Socket`, as far as others look at the socket below a
- * WebSocket: addresses, counters, options, and its end. Bytes cannot be read or written through it.
+ * WebSocket: addresses, counters, options, raw reads and writes, and its end.
  *
  * Made when it is asked for. Addresses stay known after the end if they were asked for before.
  *
@@ -31,12 +35,22 @@ class Socket extends EventEmitter {
   #id;
   #known = UNKNOWN;
   #destroyed = false;
+  /** Whether end() was called. */
+  #ended = false;
 
   /** @param {number} id Number of the connection, or NONE if it has ended already */
   constructor(id) {
     super();
     this.#id = id;
     this.#destroyed = id === NONE;
+    // What the peer sends is only shown here as long as somebody looks.
+    this.on('newListener', (name) => {
+      if (name === 'data' && this.#id !== NONE) native.connectionTap(this.#id, true);
+    });
+    this.on('removeListener', (name) => {
+      const isLast = name === 'data' && this.listenerCount('data') === 0;
+      if (isLast && this.#id !== NONE) native.connectionTap(this.#id, false);
+    });
   }
 
   /** Asks for everything, and keeps it. */
@@ -113,7 +127,7 @@ class Socket extends EventEmitter {
   }
 
   get writable() {
-    return !this.#destroyed;
+    return !this.#destroyed && !this.#ended;
   }
 
   get readyState() {
@@ -185,6 +199,84 @@ class Socket extends EventEmitter {
 
   uncork() {}
 
+  /**
+   * Sends bytes as they are, behind everything that was sent before: somebody else's frames.
+   *
+   * @param {string | Uint8Array} data The bytes
+   * @param {string} [encoding='utf8'] The encoding of a string
+   * @param {Function} [callback] Called on the next tick, with an Error if they cannot be sent
+   * @returns {boolean} Whether more may be written now
+   */
+  write(data, encoding, callback) {
+    if (typeof encoding === 'function') {
+      callback = encoding;
+      encoding = undefined;
+    }
+    const bytes = typeof data === 'string' ? Buffer.from(data, encoding) : data;
+    const isWritable = this.#id !== NONE && !this.#ended && !this.#destroyed;
+    const isSent = isWritable && writeRaw(this.#websocket, this.#id, bytes, callback);
+    if (!isSent && typeof callback === 'function') {
+      process.nextTick(callback, new Error('The socket has been ended'));
+    }
+    return isSent && this.writableLength <= HIGH_WATER_MARK;
+  }
+
+  /** Ends our side behind everything that was sent before, without a Close frame. */
+  end(data, encoding, callback) {
+    const last = [data, encoding, callback].find((each) => typeof each === 'function');
+    if (last !== undefined) this.once('finish', last);
+    if (data != null && typeof data !== 'function') this.write(data, encoding);
+    if (this.#ended || this.#id === NONE) return this;
+    this.#ended = true;
+    native.endStream(this.#id);
+    return this;
+  }
+
+  /** Takes bytes as if the peer had sent them. */
+  push(chunk) {
+    if (chunk !== null && this.#id !== NONE) native.feed(this.#id, chunk);
+    return true;
+  }
+
+  unshift(chunk) {
+    this.push(chunk);
+  }
+
+  /** What code written for Node's streams looks at. */
+  get _writableState() {
+    return { length: this.writableLength, ended: this.#ended, finished: this.writableFinished };
+  }
+
+  get _readableState() {
+    return { length: 0, endEmitted: this.#id === NONE, ended: this.#id === NONE };
+  }
+
+  get readableLength() {
+    return 0;
+  }
+
+  get writableEnded() {
+    return this.#ended;
+  }
+
+  get writableFinished() {
+    return this.#ended && this.#id === NONE;
+  }
+
+  get writableHighWaterMark() {
+    return HIGH_WATER_MARK;
+  }
+
+  get errored() {
+    return null;
+  }
+
+  /** Drops the connection, and says so to the peer. */
+  resetAndDestroy() {
+    if (!this.#destroyed && this.#websocket !== undefined) native.connectionReset(this.#id);
+    return this.destroy();
+  }
+
   /** Drops the connection without a closing handshake; 'close' follows. */
   destroy() {
     if (!this.#destroyed) {
@@ -196,8 +288,9 @@ class Socket extends EventEmitter {
     return this;
   }
 
+  /** Drops the connection once everything is written. */
   destroySoon() {
-    this.destroy();
+    this.end();
   }
 
   /** Ends `socket`; called by lib/incoming.js when the connection is gone. */
@@ -205,6 +298,7 @@ class Socket extends EventEmitter {
     socket.#info();
     socket.#id = NONE;
     socket.#destroyed = true;
+    if (socket.#ended) socket.emit('finish');
     socket.emit('close', false);
   }
 }

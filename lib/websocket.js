@@ -134,7 +134,7 @@ class WebSocket extends Emitter {
     const queued = this._id === NONE ? 0 : Math.max(0, native.bufferedAmount(this._id));
     const details = this._details;
     if (details === null) return queued;
-    const inStream = details.bridge === null ? 0 : details.bridge.writableLength;
+    const inStream = details.bridge === null ? 0 : details.bridge.bufferedAmount;
     return queued + inStream + details.bufferedBytes;
   }
 

@@ -15,9 +15,7 @@ use crate::endpoint::{
     Connection, DeflateOptions, Destination, Failure, FailureKind, Group, Listener, Settings,
     Stream,
 };
-use crate::protocol::deflate::{
-    DeflateParams, DEFAULT_LEVEL, DEFAULT_MEM_LEVEL, DEFAULT_THRESHOLD,
-};
+use crate::protocol::deflate::{DeflateParams, DEFAULT_MEM_LEVEL, DEFAULT_THRESHOLD};
 use crate::protocol::Role;
 
 /// Limits and timeouts of connections. Times are milliseconds, sizes bytes; 0 means no limit.
@@ -397,6 +395,24 @@ fn duplicate(_descriptor: i32) -> Result<Stream> {
     Err(Error::new(Status::InvalidArg, "sockets cannot be duplicated on this platform"))
 }
 
+/// Reports every byte that a connection reads, or no longer.
+#[napi(catch_unwind)]
+pub fn connection_tap(env: Env, id: u32, is_on: bool) -> Result<()> {
+    if let Some(connection) = environment(env)?.table.connection(id) {
+        connection.tap(is_on);
+    }
+    Ok(())
+}
+
+/// Drops a connection by a reset.
+#[napi(catch_unwind)]
+pub fn connection_reset(env: Env, id: u32) -> Result<()> {
+    if let Some(connection) = environment(env)?.table.connection(id) {
+        connection.reset();
+    }
+    Ok(())
+}
+
 /// Gives a connection whose upgrade is being decided on options of its own.
 #[napi(catch_unwind)]
 pub fn connection_configure(env: Env, id: u32, options: ConnectionOptions) -> Result<()> {
@@ -451,8 +467,8 @@ pub fn enable_deflate(env: Env, id: u32, parameters: DeflateParameters) -> Resul
             client_max_window_bits: small(parameters.client_max_window_bits),
         },
         level: match parameters.level {
-            None | Some(-1) => DEFAULT_LEVEL,
-            Some(level) => u8::try_from(level).unwrap_or(u8::MAX),
+            None | Some(-1) => None,
+            Some(level) => Some(u8::try_from(level).unwrap_or(u8::MAX)),
         },
         mem_level: parameters.mem_level.map_or(DEFAULT_MEM_LEVEL, small),
         threshold: parameters.threshold.map_or(DEFAULT_THRESHOLD, |bytes| bytes as usize),

@@ -231,7 +231,7 @@ impl JsDelegate {
     /// Makes the array of memory blocks that `chunk` refers to, or null when it refers to none.
     fn extras_of(&self, chunk: &[Record]) -> sys::napi_value {
         let refers = |record: &&Record| {
-            let kinds = [Kind::Slab, Kind::MessageOwn, Kind::OutputOwn];
+            let kinds = [Kind::Slab, Kind::MessageOwn, Kind::OutputOwn, Kind::InputOwn];
             kinds.iter().any(|kind| record.kind() == *kind as u32)
         };
         let count = chunk.iter().filter(refers).count();

@@ -324,17 +324,19 @@ fn end_stream(
     ptr::null_mut()
 }
 
-/// `writeRaw(id, bytes)`.
+/// `writeRaw(id, bytes, flags)`.
 fn write_raw(
     environment: &Environment,
     env: sys::napi_env,
     info: sys::napi_callback_info,
 ) -> sys::napi_value {
-    let call = arguments::<2>(env, info);
-    if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
-        with_payload(environment, &call, 1, |bytes| connection.write_raw(bytes));
-    }
-    ptr::null_mut()
+    let call = arguments::<3>(env, info);
+    let Some(id) = call.u32(0) else { return values::int32(env, NOT_OPEN) };
+    let notify = call.u32(2).unwrap_or(0) & NOTIFY != 0;
+    let outcome = environment.table.with_connection(id, |connection| {
+        with_payload(environment, &call, 1, |bytes| connection.write_raw(bytes, notify))
+    });
+    pressure(env, outcome)
 }
 
 /// `feed(id, bytes)`.

@@ -242,6 +242,12 @@ impl Context {
         self.want_turn();
     }
 
+    /// Queues a copy of what a tapped connection has read.
+    pub(crate) fn record_input(&self, id: u32, bytes: &[u8]) {
+        self.outbox.push_input(&*self.delegate, id, bytes);
+        self.want_turn();
+    }
+
     fn want_turn(&self) {
         if !self.turn_wanted.replace(true) {
             if let Some(idle) = self.idle.get() {

@@ -50,6 +50,10 @@ pub(crate) enum Kind {
     OutputOwn = 19,
     /// The stream is to be ended behind them.
     OutputEnd = 20,
+    /// Bytes that a tapped connection has read; their place.
+    Input = 21,
+    /// The same in a block of its own; `b` = length.
+    InputOwn = 22,
 }
 
 /// One entry: `[kind | flags << 8, id, a, b]`.
@@ -144,6 +148,12 @@ impl Outbox {
     pub(crate) fn push_output(&self, delegate: &dyn Delegate, id: u32, bytes: &[u8]) {
         let payload = MessagePayload::Borrowed(bytes);
         self.push_payload(delegate, [Kind::Output, Kind::OutputOwn], 0, id, payload);
+    }
+
+    /// Appends a copy of what a tapped connection has read.
+    pub(crate) fn push_input(&self, delegate: &dyn Delegate, id: u32, bytes: &[u8]) {
+        let payload = MessagePayload::Borrowed(bytes);
+        self.push_payload(delegate, [Kind::Input, Kind::InputOwn], 0, id, payload);
     }
 
     /// Appends a message.

@@ -10,7 +10,8 @@ use std::rc::Rc;
 
 use super::connection::{Connection, Phase};
 use crate::protocol::deflate::{
-    Compressor, CompressorConfig, Decompressor, DeflateParams, InflaterPool,
+    Compressor, CompressorConfig, Decompressor, DeflateParams, InflaterPool, DEFAULT_CONTEXT_BITS,
+    DEFAULT_LEVEL,
 };
 use crate::protocol::{Opcode, Role};
 
@@ -25,8 +26,8 @@ const MAX_OUTPUT: usize = 256 * 1024;
 pub(crate) struct DeflateOptions {
     /// The outcome of the negotiation.
     pub params: DeflateParams,
-    /// How to compress; the window is that of `params`.
-    pub level: u8,
+    /// How well to compress, if the user says so.
+    pub level: Option<u8>,
     /// How much memory to compress with.
     pub mem_level: u8,
     /// Shorter messages are not compressed if each is compressed by itself.
@@ -141,9 +142,14 @@ impl Connection {
             Role::Server => (Role::Server, Role::Client),
             Role::Client => (Role::Client, Role::Server),
         };
+        let takes_over = options.params.takes_over(ours);
+        let agreed = options.params.window_bits(ours);
         let config = CompressorConfig {
-            level: options.level,
-            window_bits: options.params.window_bits(ours),
+            level: options.level.unwrap_or(DEFAULT_LEVEL),
+            window_bits: match options.level {
+                None if takes_over => agreed.min(DEFAULT_CONTEXT_BITS),
+                _ => agreed,
+            },
             mem_level: options.mem_level,
         };
         if !config.is_valid() || !options.params.is_valid() {
@@ -154,11 +160,11 @@ impl Connection {
         self.compression.set(present.or_else(|| {
             let table = self.table();
             let pool = &table.deflate().inflaters;
-            let takes_over = options.params.takes_over(theirs);
-            self.receiver.borrow_mut().set_decompressor(Decompressor::new(pool, takes_over));
+            let decompressor = Decompressor::new(pool, options.params.takes_over(theirs));
+            self.receiver.borrow_mut().set_decompressor(decompressor);
             Some(Box::new(Compression {
                 config,
-                takes_over: options.params.takes_over(ours),
+                takes_over,
                 threshold: options.threshold,
                 own: None,
                 is_active: false,

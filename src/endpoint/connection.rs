@@ -86,6 +86,8 @@ flags! {
     UNREF = 12;
     /// Nothing is parsed until 'open' has been delivered: what was agreed on is not known yet.
     HELD = 13;
+    /// JavaScript wants to see every byte that is read.
+    TAPPED = 14;
 }
 
 impl Flags {
@@ -250,10 +252,13 @@ impl Connection {
         }
     }
 
-    /// Sends bytes as they are, between frames. For those who speak through `_socket`.
-    pub(crate) fn write_raw(&self, bytes: &[u8]) {
-        if self.phase.get() == Phase::Open && !self.flags.has(Flags::FIN_WANTED) {
-            self.cork_bytes(bytes);
+    /// Shows JavaScript every byte that is read from now on, or no longer. For those who listen to
+    /// `_socket`.
+    pub(crate) fn tap(&self, is_on: bool) {
+        if is_on {
+            self.flags.set(Flags::TAPPED);
+        } else {
+            self.flags.clear(Flags::TAPPED);
         }
     }
 
@@ -302,6 +307,16 @@ impl Connection {
     /// The byte pipe, once there is one.
     pub(crate) fn transport(&self) -> Option<&dyn Transport> {
         self.transport.get().map(Box::as_ref)
+    }
+
+    /// Drops the connection by a reset: the peer sees ECONNRESET.
+    pub(crate) fn reset(&self) {
+        if self.phase.get() < Phase::Closing {
+            if let Some(transport) = self.transport.get() {
+                transport.reset_on_close();
+            }
+            self.close_handles();
+        }
     }
 
     /// Drops the connection without a closing handshake. What was sent before is still given to

@@ -18,6 +18,9 @@ impl Connection {
         self.bytes_received.set(self.bytes_received.get() + bytes.len() as u64);
         match self.phase.get() {
             Phase::Open => {
+                if self.flags.has(Flags::TAPPED) {
+                    self.context.record_input(self.id, bytes);
+                }
                 if self.flags.has(Flags::PAUSED | Flags::HELD) || !self.input.borrow().is_empty() {
                     self.input.borrow_mut().extend_from_slice(bytes);
                 } else {

@@ -63,14 +63,28 @@ impl Connection {
         if !opcode.is_control() && fin {
             self.context.counters().message_sent();
         }
+        Some(self.queued_behind(notify))
+    }
+
+    /// Notes the wish to hear of the end of what was queued last, and says how full the queue is.
+    fn queued_behind(&self, notify: bool) -> Pressure {
         if notify {
             self.notify_when_sent();
         }
         if self.queued() > HIGH_WATER {
             self.flags.set(Flags::ABOVE);
-            return Some(Pressure::High);
+            return Pressure::High;
         }
-        Some(Pressure::Low)
+        Pressure::Low
+    }
+
+    /// Sends bytes as they are, between frames. For those who speak through `_socket`.
+    pub(crate) fn write_raw(&self, bytes: &[u8], notify: bool) -> Option<Pressure> {
+        if self.phase.get() != Phase::Open || self.flags.has(Flags::FIN_WANTED) {
+            return None;
+        }
+        self.cork_bytes(bytes);
+        Some(self.queued_behind(notify))
     }
 
     /// Queues our Close frame, once, behind everything that was sent before it. `code` 0 sends an

@@ -159,15 +159,19 @@ impl Receiver {
         }
     }
 
-    /// Returns the bytes of heap held for a message or control frame in progress,
-    /// and for the context of compressed ones.
+    /// Returns the bytes of heap held for a message or control frame in progress.
     pub fn retained(&self) -> usize {
         let control = match self.control {
             Some(_) => size_of::<ControlBuffer>(),
             None => 0,
         };
-        let context = self.decompressor.as_ref().map_or(0, |decompressor| decompressor.retained());
-        self.buffer.capacity().saturating_add(control).saturating_add(context)
+        self.buffer.capacity().saturating_add(control)
+    }
+
+    /// Returns the bytes of heap held for the sake of compressed messages: much
+    /// while one is arriving or with context takeover, else next to none.
+    pub fn context_size(&self) -> usize {
+        self.decompressor.as_ref().map_or(0, |decompressor| decompressor.size())
     }
 
     /// Tells whether a Close frame came or the peer failed.

@@ -66,6 +66,8 @@ impl Transport for Bridge {
         Ok(())
     }
 
+    fn reset_on_close(&self) {}
+
     fn close(&self) {
         let owner = self.owner.take();
         if let Some(owner) = owner {

@@ -28,6 +28,8 @@ pub(crate) trait Transport {
     fn write(&self, bytes: Vec<u8>, from: usize) -> Result<(), UvError>;
     /// Ends our side after everything queued; `shut` follows.
     fn shutdown(&self) -> Result<(), UvError>;
+    /// Makes `close` reset the connection instead of ending it, where there is such a difference.
+    fn reset_on_close(&self);
     /// Closes both sides at once; `closed` follows.
     fn close(&self);
     /// Tells a pipe whose writing end is elsewhere that it is full, or has drained.

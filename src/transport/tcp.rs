@@ -59,6 +59,10 @@ impl Transport for TcpTransport {
         self.0.shutdown()
     }
 
+    fn reset_on_close(&self) {
+        self.0.linger_zero();
+    }
+
     fn close(&self) {
         self.0.close();
     }

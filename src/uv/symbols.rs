@@ -79,6 +79,7 @@ symbols! {
     fn uv_now(event_loop: *const sys::uv_loop_t) -> u64;
     fn uv_update_time(event_loop: *mut sys::uv_loop_t);
     fn uv_close(handle: *mut sys::uv_handle_t, cb: sys::uv_close_cb);
+    fn uv_fileno(handle: *const sys::uv_handle_t, fd: *mut sys::uv_os_fd_t) -> c_int;
     fn uv_ref(handle: *mut sys::uv_handle_t);
     fn uv_unref(handle: *mut sys::uv_handle_t);
     fn uv_tcp_init(event_loop: *mut sys::uv_loop_t, handle: *mut sys::uv_tcp_t) -> c_int;

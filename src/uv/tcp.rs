@@ -233,6 +233,33 @@ impl Tcp {
         self.started(status, request)
     }
 
+    /// Makes the close that follows a reset: nothing lingers.
+    #[cfg(unix)]
+    pub(crate) fn linger_zero(&self) {
+        let Ok(raw) = self.0.raw() else { return };
+        let mut descriptor = -1;
+        // SAFETY: U3.
+        let status = unsafe { (self.0.on().uv().uv_fileno)(raw.cast(), &raw mut descriptor) };
+        if status == 0 {
+            let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+            // SAFETY: the descriptor is the handle's and open while it is active (U3); the option is
+            // read before the call returns.
+            unsafe {
+                libc::setsockopt(
+                    descriptor,
+                    libc::SOL_SOCKET,
+                    libc::SO_LINGER,
+                    (&raw const linger).cast(),
+                    size_of::<libc::linger>() as libc::socklen_t,
+                )
+            };
+        }
+    }
+
+    /// A reset cannot be asked for on this platform; the close that follows is an ordinary one.
+    #[cfg(not(unix))]
+    pub(crate) fn linger_zero(&self) {}
+
     /// Turns Nagle's algorithm off or on.
     pub(crate) fn set_nodelay(&self, enable: bool) {
         if let Ok(raw) = self.0.raw() {

@@ -4,8 +4,15 @@ use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Method, Status, Strategy};
 
 use super::TAIL;
 
-/// Compression level unless the user names one.
-pub const DEFAULT_LEVEL: u8 = 2;
+/// Compression level unless the user names one. zlib's own is 6: for 16 KiB of JSON that takes 1.7
+/// times as long and saves another 8 %, for 1 KiB by itself it saves nothing.
+pub const DEFAULT_LEVEL: u8 = 3;
+
+/// Largest window with context takeover unless the user names a level, whatever was agreed on: less
+/// is always allowed. With many connections each message finds the processor's caches cold, and a
+/// context of 8 KiB is fetched in half the time of one of 32 KiB. It takes 96 KiB less memory, and its
+/// output is 4 % longer.
+pub const DEFAULT_CONTEXT_BITS: u8 = 13;
 
 /// Memory level unless the user names one. zlib's own is 8; 6 saves 84 KiB for each connection with
 /// context takeover and costs no measurable compression, because a block then ends after 4,096

@@ -178,7 +178,7 @@ impl Decompressor {
     }
 
     /// Bytes of heap held for this connection alone.
-    pub(in super::super) fn retained(&self) -> usize {
+    pub(in super::super) fn size(&self) -> usize {
         let inflater = if self.inflater.is_some() { INFLATER_SIZE } else { 0 };
         inflater.saturating_add(size_of::<Self>())
     }

@@ -19,7 +19,9 @@
 mod compressor;
 mod decompressor;
 
-pub use compressor::{Compressor, CompressorConfig, DEFAULT_LEVEL, DEFAULT_MEM_LEVEL};
+pub use compressor::{
+    Compressor, CompressorConfig, DEFAULT_CONTEXT_BITS, DEFAULT_LEVEL, DEFAULT_MEM_LEVEL,
+};
 pub use decompressor::{Decompressor, Inflated, InflaterPool};
 
 use super::Role;
