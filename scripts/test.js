@@ -17,6 +17,7 @@ const path = require('node:path');
 
 const { build } = require('./build.js');
 const { checkBinary } = require('./check-binary.js');
+const { checkDependents } = require('./dependents.js');
 const { cargoEnvironment } = require('./libclang.js');
 const nodes = require('./node-versions.js');
 const valgrind = require('./valgrind.js');
@@ -196,6 +197,13 @@ function valgrindScripts() {
   if (failures.length > 0) throw new Failure(failures.join('\n'));
 }
 
+/** Smoke tests of packages that build on ws, with this one in its place. */
+function dependents() {
+  const { passed, failed } = checkDependents();
+  counts.passed += passed;
+  if (failed.length > 0) throw new Failure(`failed: ${failed.join(', ')}`);
+}
+
 /** The steps in order: those that need the built addon say so. */
 const STEPS = [
   { name: 'lint', body: lint },
@@ -218,6 +226,7 @@ const STEPS = [
     needsAddon: true,
     body: () => jestOn(major),
   })),
+  { name: 'dependents', needsAddon: true, body: dependents },
   { name: 'valgrind', needsAddon: true, body: valgrindScripts },
 ];
 

@@ -42,9 +42,14 @@ async function listening(port) {
 
 test('publishes to itself', { skip: !isInstalled && 'no mosquitto' }, async (t) => {
   const port = await freePort();
+  // The broker refuses to start with listeners for WebSockets alone.
+  const plainPort = await freePort();
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'uvws-mqtt-'));
   const configuration = path.join(directory, 'mosquitto.conf');
-  fs.writeFileSync(configuration, `listener ${port}\nprotocol websockets\nallow_anonymous true\n`);
+  fs.writeFileSync(
+    configuration,
+    `listener ${plainPort} 127.0.0.1\nlistener ${port}\nprotocol websockets\nallow_anonymous true\n`,
+  );
   fs.chmodSync(directory, 0o755);
   const broker = spawn('mosquitto', ['-c', configuration], { env: { PATH }, stdio: 'ignore' });
   t.after(() => {

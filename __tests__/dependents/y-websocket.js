@@ -34,6 +34,7 @@ test('two documents become equal', async (t) => {
   }
   t.after(() => {
     for (const provider of providers) provider.destroy();
+    for (const doc of docs) doc.destroy();
     for (const client of wss.clients) client.terminate();
     wss.close();
   });
