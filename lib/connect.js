@@ -277,7 +277,7 @@ function connect(websocket, address, protocols, options) {
 
   const details = detailsOf(websocket);
   details.url = wanted.address.href;
-  details.closeTimeout = wanted.limits.closeTimeout;
+  details.options = options;
   details.extension = wanted.extension;
   if (options.allowSynchronousEvents === false) websocket._flags |= STAGGERED;
   websocket._scope = captureScope('WEBSOCKET');
