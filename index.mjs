@@ -1,6 +1,17 @@
 import WebSocket from './index.js';
 
-export const { closeOnSignals, Context, createWebSocketStream, Server, wake, WebSocketServer } =
-  WebSocket;
+export const {
+  closeOnSignals,
+  Context,
+  createWebSocketStream,
+  extension,
+  PerMessageDeflate,
+  Receiver,
+  Sender,
+  Server,
+  subprotocol,
+  wake,
+  WebSocketServer,
+} = WebSocket;
 export { WebSocket };
 export default WebSocket;

@@ -299,26 +299,6 @@ describe('handleUpgrade()', () => {
     await until(() => isOver);
     expect(opened).not.toHaveBeenCalled();
   });
-
-  testOurs('refuses a socket that it cannot take over', async () => {
-    const { PassThrough } = require('node:stream');
-    const { wss } = await upgrades();
-    const socket = new PassThrough();
-    const request = {
-      method: 'GET',
-      url: '/',
-      headers: {
-        upgrade: 'websocket',
-        connection: 'upgrade',
-        'sec-websocket-key': KEY,
-        'sec-websocket-version': '13',
-      },
-      socket,
-    };
-    expect(() => wss.handleUpgrade(request, socket, Buffer.alloc(0), () => {})).toThrow(
-      expect.objectContaining({ code: 'ERR_UVWS_NOT_SUPPORTED' }),
-    );
-  });
 });
 
 test('an adopted connection knows its addresses, and Node knows it no more', async () => {

@@ -23,7 +23,15 @@ test('require gives the class WebSocket with everything as properties of it', ()
   expect(uvws.name).toBe('WebSocket');
   expect(uvws.WebSocket).toBe(uvws);
   expect(uvws.Server).toBe(uvws.WebSocketServer);
-  for (const name of ['closeOnSignals', 'Context', 'createWebSocketStream', 'wake']) {
+  for (const name of [
+    'closeOnSignals',
+    'Context',
+    'createWebSocketStream',
+    'PerMessageDeflate',
+    'Receiver',
+    'Sender',
+    'wake',
+  ]) {
     expect([name, typeof uvws[name]]).toEqual([name, 'function']);
   }
   expect(uvws.__esModule).toBeUndefined();
@@ -43,12 +51,17 @@ test('import gives the same, by names and as the default', () => {
   expect(names).toEqual(
     [
       'Context',
+      'PerMessageDeflate',
+      'Receiver',
+      'Sender',
       'Server',
       'WebSocket',
       'WebSocketServer',
       'closeOnSignals',
       'createWebSocketStream',
       'default',
+      'extension',
+      'subprotocol',
       'wake',
     ].sort(),
   );

@@ -5,18 +5,29 @@
 const native = require('./addon');
 const { notSupported } = require('./failure');
 
-/** Returns the file descriptor of a plain TCP socket of Node's; throws if it is anything else. */
-function descriptorOf(socket) {
+/** Tells whether this is a plain TCP socket of Node's. */
+function isPlain(socket) {
   const { _handle: handle } = socket;
   // A TLSSocket shows the descriptor of the TCP connection below it: speaking there would be
   // plaintext inside TLS.
-  const isPlain =
+  return (
     socket.encrypted !== true &&
     handle !== null &&
     typeof handle === 'object' &&
     handle.constructor?.name === 'TCP' &&
-    typeof handle.fd === 'number';
-  if (!isPlain) {
+    typeof handle.fd === 'number'
+  );
+}
+
+/** Tells whether adopt() can take a socket over. */
+function isAdoptable(socket) {
+  return isPlain(socket) && socket._handle.fd >= 0 && socket.writableLength === 0;
+}
+
+/** Returns the file descriptor of a plain TCP socket of Node's; throws if it is anything else. */
+function descriptorOf(socket) {
+  const { _handle: handle } = socket;
+  if (!isPlain(socket)) {
     throw notSupported('Only connections of a plain net.Socket can be upgraded');
   }
   if (handle.fd < 0) {
@@ -45,14 +56,15 @@ function takeUnread(socket, head) {
  * @param {Buffer} head What came behind the upgrade request
  * @param {string} response The response that opens the connection
  * @param {object} limits The limits of the connection
+ * @param {boolean} [isServer=true] Whether this is the server's end
  * @returns {number} The number of the native connection, which is open
  */
-function adopt(context, socket, head, response, limits) {
+function adopt(context, socket, head, response, limits, isServer = true) {
   const descriptor = descriptorOf(socket);
   // All in one turn of the loop: what the kernel gets meanwhile is read by the native half.
   socket.pause();
   const unread = takeUnread(socket, head);
-  const stream = { descriptor, isServer: true, response };
+  const stream = { descriptor, isServer, response };
   const id = native.attach(context._id, stream, unread, limits);
   release(socket);
   return id;
@@ -66,4 +78,4 @@ function release(socket) {
   socket.destroy();
 }
 
-module.exports = { adopt, descriptorOf };
+module.exports = { adopt, descriptorOf, isAdoptable };

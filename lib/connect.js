@@ -1,24 +1,24 @@
 'use strict';
 
-// The client's way to a connection: reads the constructor's arguments as ws does and hands them to
-// the native half, which looks the name up, connects and does the opening handshake.
-
-const querystring = require('node:querystring');
+// The client's way to a connection: reads the constructor's arguments as ws does. The native half
+// looks the name up, connects and does the opening handshake, unless something asks for Node's HTTP
+// client: see request.js.
 
 const native = require('./addon');
 const table = require('./table');
+const Address = require('./address');
 const Context = require('./context');
 const { captureScope } = require('./async-scope');
+const { offerOf } = require('./client-extension');
 const { detailsOf } = require('./details');
-const { contextClosed, notSupported } = require('./failure');
+const { contextClosed } = require('./failure');
 const { formatHeader } = require('./head');
-const { onNeverConnected } = require('./incoming');
+const { conclude, onNeverConnected } = require('./incoming');
 const { abort } = require('./outgoing');
 const { limitsOf } = require('./limits');
 const { check, checkObject, checkSignal, isToken, received } = require('./validation');
-const { CONNECTING } = require('./constants');
-
-const DEFAULT_PORT = 80;
+const { defer } = require('./waiting');
+const { CONNECTING, STAGGERED } = require('./constants');
 
 /** Headers that the handshake itself consists of: given ones are left out, as in ws. */
 const OWN_HEADERS = new Set([
@@ -29,57 +29,72 @@ const OWN_HEADERS = new Set([
   'sec-websocket-version',
 ]);
 
-/** Options of ws that change how the socket is made. */
-const UNSUPPORTED = [
-  'agent',
-  'createConnection',
-  'finishRequest',
-  'followRedirects',
-  'generateMask',
-  'localAddress',
-  'localPort',
-  'lookup',
-];
+/** Options that the native half understands, or that do not concern it. */
+const NATIVE_OPTIONS = new Set([
+  'allowSynchronousEvents',
+  'auth',
+  'autoPong',
+  'closeTimeout',
+  'context',
+  'family',
+  'handshakeTimeout',
+  'headers',
+  'maxBufferedChunks',
+  'maxFragments',
+  'maxPayload',
+  'maxPendingAutoPongs',
+  'maxRedirects',
+  'origin',
+  'perMessageDeflate',
+  'protocols',
+  'protocolVersion',
+  'signal',
+  'skipUTF8Validation',
+  // Those that the URL decides.
+  'host',
+  'hostname',
+  'method',
+  'path',
+  'port',
+  'protocol',
+  'socketPath',
+  'timeout',
+  // Those of TLS: a `ws:` URL has none.
+  'ALPNProtocols',
+  'ca',
+  'cert',
+  'checkServerIdentity',
+  'ciphers',
+  'key',
+  'maxVersion',
+  'minVersion',
+  'passphrase',
+  'pfx',
+  'rejectUnauthorized',
+  'secureContext',
+  'servername',
+]);
 
-/** Reads the URL, with the errors of ws. */
-function parseAddress(address) {
-  let url = address;
-  if (!(address instanceof URL)) {
-    try {
-      url = new URL(address);
-    } catch {
-      throw new SyntaxError(`Invalid URL: ${address}`);
-    }
+/** Tells whether the handshake is one for Node's HTTP client. */
+function needsRequest(address, options) {
+  if (address.url.protocol !== 'ws:' || options.protocolVersion === 8) return true;
+  for (const name in options) {
+    const value = options[name];
+    if (value && !NATIVE_OPTIONS.has(name)) return true;
   }
-  if (url.protocol === 'http:' || url.protocol === 'https:') {
-    // A copy, because the given one is the caller's.
-    url = new URL(url);
-    url.protocol = url.protocol === 'http:' ? 'ws:' : 'wss:';
-  }
-  if (url.protocol !== 'ws:' && url.protocol !== 'wss:' && url.protocol !== 'ws+unix:') {
-    throw new SyntaxError(
-      'The URL\'s protocol must be one of "ws:", "wss:", "http:", "https:", or "ws+unix:"',
-    );
-  }
-  if (url.protocol === 'ws+unix:' && !url.pathname) {
-    throw new SyntaxError("The URL's pathname is empty");
-  }
-  if (url.hash) throw new SyntaxError('The URL contains a fragment identifier');
-  if (url.protocol !== 'ws:') {
-    throw notSupported(`URLs with the protocol "${url.protocol}" are not supported yet`);
-  }
-  return url;
+  const { family } = options;
+  return family !== undefined && family !== 0 && family !== 4 && family !== 6;
 }
 
-/** Returns the offered subprotocols, joined, or undefined if there are none. */
-function joinProtocols(protocols) {
+/** Returns the offered subprotocols. */
+function readProtocols(protocols) {
   const list = Array.isArray(protocols) ? protocols : [protocols];
   for (const [index, protocol] of list.entries()) {
     if (!isToken(protocol) || list.indexOf(protocol) !== index) {
       throw new SyntaxError('An invalid or duplicated subprotocol was specified');
     }
   }
-  return list.length === 0 ? undefined : list.join(',');
+  return list;
 }
 
 /** Sorts the given headers: the Host header, whether there is authorization, and lines. */
@@ -99,49 +114,39 @@ function readHeaders(headers) {
   return result;
 }
 
-/** Returns `user:password`: that of the URL counts more than the option. */
-function readCredentials(url, auth) {
-  if (url.username || url.password) {
-    return `${querystring.unescape(url.username)}:${querystring.unescape(url.password)}`;
+/** Checks what does not depend on the way that the handshake takes. */
+function checkOptions(options) {
+  const { context, protocolVersion = 13, signal } = options;
+  if (context !== undefined && !(context instanceof Context)) {
+    throw new TypeError(`"options.context" must be a Context, ${received(context)}`);
   }
-  return check('string', auth, 'options.auth', '');
-}
-
-/** Reads all options, and returns what the native half needs: where to go, and limits. */
-function readOptions(url, protocols, options) {
-  const { protocolVersion = 13 } = options;
+  checkSignal(signal, 'options.signal');
   if (protocolVersion !== 13 && protocolVersion !== 8) {
     throw new RangeError(
       `Unsupported protocol version: ${protocolVersion} (supported versions: 8, 13)`,
     );
   }
-  for (const name of UNSUPPORTED) {
-    if (options[name]) throw notSupported(`The option "${name}" is not supported yet`);
-  }
-  if (protocolVersion === 8) throw notSupported('Protocol version 8 is not supported yet');
-  const { family = 0 } = options;
-  if (family !== 0 && family !== 4 && family !== 6) {
-    throw new RangeError(`"options.family" must be 0, 4 or 6, ${received(family)}`);
-  }
+}
 
+/** Returns what the native half needs to know about where to go. */
+function destinationOf({ address, protocols, options, extension }) {
   const headers = readHeaders(options.headers ?? {});
-  const credentials = readCredentials(url, options.auth);
+  const credentials = address.credentials ?? check('string', options.auth, 'options.auth', '');
   let { lines } = headers;
   if (options.origin) lines += formatHeader('Origin', options.origin);
   if (credentials && !headers.isAuthorized) {
     lines += formatHeader('Authorization', `Basic ${Buffer.from(credentials).toString('base64')}`);
   }
-  const destination = {
-    hostname: url.hostname.startsWith('[') ? url.hostname.slice(1, -1) : url.hostname,
-    port: url.port === '' ? DEFAULT_PORT : Number(url.port),
-    family,
-    hostHeader: headers.host ?? url.host,
-    path: url.pathname + url.search,
-    protocols: joinProtocols(protocols),
+  return {
+    hostname: address.hostname,
+    port: address.port,
+    family: options.family ?? 0,
+    hostHeader: headers.host ?? address.url.host,
+    path: address.path,
+    protocols: protocols.length === 0 ? undefined : protocols.join(','),
+    extensions: extension === null ? undefined : extension.offer,
     headers: lines,
   };
-  const limits = limitsOf(options, 0);
-  return { destination, limits };
 }
 
 /** Gives up the handshake of `websocket` when `signal` aborts. */
@@ -156,24 +161,91 @@ function heed(websocket, signal) {
   if (signal.aborted) onAbort();
 }
 
-/** Starts the native connection, or fails on the next tick. */
-function start(websocket, context, { destination, limits }) {
-  let error;
-  if (context.state === 'running' || context.state === 'draining') {
-    try {
-      const id = native.connect(context._id, destination, limits);
-      websocket._id = id;
-      table[id] = websocket;
+/**
+ * A client between its construction and the next tick. It starts natively then, unless a listener
+ * for 'unexpected-response', or somebody who looks at the request, wants one of Node's.
+ */
+class Beginning {
+  #websocket;
+  #context;
+  #wanted;
+  #destination;
+
+  constructor(websocket, context, wanted) {
+    this.#websocket = websocket;
+    this.#context = context;
+    this.#wanted = wanted;
+    // Its errors are thrown by the constructor.
+    this.#destination = destinationOf(wanted);
+  }
+
+  /** The http.ClientRequest: there is one from now on. */
+  get request() {
+    useRequest(this.#websocket, this.#context, this.#wanted);
+    return this.#websocket._details.handshake.request;
+  }
+
+  abandon() {
+    // What start() finds concludes it.
+  }
+
+  start() {
+    const websocket = this.#websocket;
+    if (websocket._details.handshake !== this) return;
+    new websocket._scope().runInAsyncScope(this.#start, this);
+  }
+
+  #start() {
+    const websocket = this.#websocket;
+    const context = this.#context;
+    if (websocket._readyState !== CONNECTING) {
+      process.nextTick(conclude, websocket);
       return;
+    }
+    let error;
+    try {
+      if (context.state !== 'running' && context.state !== 'draining') {
+        error = contextClosed('The context is closed', context._cause);
+      } else if (websocket.listenerCount('unexpected-response') > 0) {
+        useRequest(websocket, context, this.#wanted);
+        return;
+      } else {
+        const id = native.connect(context._id, this.#destination, this.#wanted.limits);
+        websocket._details.handshake = null;
+        websocket._id = id;
+        table[id] = websocket;
+        return;
+      }
     } catch (caught) {
       error = caught;
     }
-  } else {
-    error = contextClosed('The context is closed', context._cause);
+    process.nextTick(onNeverConnected, websocket, error);
   }
-  process.nextTick(() => {
-    new websocket._scope().runInAsyncScope(onNeverConnected, undefined, websocket, error);
-  });
+}
+
+/** Does the handshake through Node's HTTP client. */
+function useRequest(websocket, context, wanted) {
+  // Loaded here because most clients never need it, and TLS takes long to load.
+  const { OpeningRequest } = require('./request');
+  const handshake = new OpeningRequest(websocket, context, wanted);
+  websocket._details.handshake = handshake;
+  handshake.start();
+}
+
+/** Starts, or fails on the next tick. */
+function start(websocket, context, wanted) {
+  if (context.state !== 'running' && context.state !== 'draining') {
+    const error = contextClosed('The context is closed', context._cause);
+    process.nextTick(() => {
+      new websocket._scope().runInAsyncScope(onNeverConnected, undefined, websocket, error);
+    });
+  } else if (needsRequest(wanted.address, wanted.options)) {
+    useRequest(websocket, context, wanted);
+  } else {
+    const beginning = new Beginning(websocket, context, wanted);
+    websocket._details.handshake = beginning;
+    defer(beginning);
+  }
 }
 
 /**
@@ -190,18 +262,24 @@ function connect(websocket, address, protocols, options) {
   checkObject(options, 'options');
   if (protocols === undefined) protocols = options.protocols ?? [];
 
-  const { context, signal } = options;
-  if (context !== undefined && !(context instanceof Context)) {
-    throw new TypeError(`"options.context" must be a Context, ${received(context)}`);
-  }
-  checkSignal(signal, 'options.signal');
-  const url = parseAddress(address);
-  const wanted = readOptions(url, protocols, options);
+  checkOptions(options);
+  const wanted = {
+    address: new Address(address),
+    protocols: readProtocols(protocols),
+    options,
+    limits: limitsOf(options, 0),
+    extension: null,
+  };
+  wanted.extension = offerOf(options.perMessageDeflate ?? true, wanted.limits);
 
-  detailsOf(websocket).url = url.href;
+  const details = detailsOf(websocket);
+  details.url = wanted.address.href;
+  details.closeTimeout = wanted.limits.closeTimeout;
+  details.extension = wanted.extension;
+  if (options.allowSynchronousEvents === false) websocket._flags |= STAGGERED;
   websocket._scope = captureScope('WEBSOCKET');
-  start(websocket, context ?? Context.default, wanted);
-  if (signal !== undefined) heed(websocket, signal);
+  start(websocket, options.context ?? Context.default, wanted);
+  if (options.signal !== undefined) heed(websocket, options.signal);
 }
 
 module.exports = connect;

@@ -8,7 +8,12 @@ const BINARY_TYPES = ['nodebuffer', 'arraybuffer', 'fragments'];
 
 if (typeof Blob === 'function') BINARY_TYPES.push('blob');
 
+/** On errors of a Receiver: the status code of the Close frame that they call for. */
+const kStatusCode = Symbol('status-code');
+
 module.exports = {
+  kStatusCode,
+
   /** Values of `binaryType`; the index is what a connection's flags hold. */
   BINARY_TYPES,
 
@@ -38,6 +43,10 @@ module.exports = {
   FRAGMENTING: 1 << 7,
   /** terminate() was called: no message is delivered any more. */
   TERMINATED: 1 << 8,
+  /** `allowSynchronousEvents` is false: each event has a turn of the loop to itself. */
+  STAGGERED: 1 << 9,
+  /** permessage-deflate is in use: each send is asked whether to compress. */
+  DEFLATES: 1 << 10,
 
   // Flags of a native send: the opcode in the low bits, then these.
   OPCODE_CONTINUATION: 0,
@@ -46,6 +55,8 @@ module.exports = {
   FIN: 1 << 4,
   /** Asks for a SENT record once the frame has been given to the system. */
   NOTIFY: 1 << 5,
+  /** Compresses the message that the frame begins. */
+  COMPRESS: 1 << 6,
 
   // Kinds of records (src/context/outbox.rs).
   SLAB: 0,
@@ -66,6 +77,9 @@ module.exports = {
   WAIT_CANCELLED: 15,
   STATE: 16,
   DESTROYED: 17,
+  OUTPUT: 18,
+  OUTPUT_OWN: 19,
+  OUTPUT_END: 20,
 
   /** Default of `closeTimeout`, and of the `timeout` of `context.close()`, in milliseconds. */
   CLOSE_TIMEOUT: 30_000,

@@ -7,6 +7,7 @@ const native = require('./addon');
 const table = require('./table');
 const Delivery = require('./deliver');
 const { captureScope } = require('./async-scope');
+const { settle } = require('./waiting');
 const { flushForExit, sendClose } = require('./outgoing');
 const {
   check,
@@ -95,6 +96,10 @@ class Context extends EventEmitter {
     const internals = {
       /** Number of the native context. */
       _id: native.contextCreate((extras) => delivery.deliver(extras), delivery.records),
+      /** Opening handshakes of clients that Node's HTTP client does. */
+      _handshakes: new Set(),
+      /** Bridges whose streams are not closed. */
+      _bridges: new Set(),
       /** Why it ends, if somebody said so. */
       _cause: undefined,
       /** How far drain(), close() and destroy() have brought it: asked for by each upgrade. */
@@ -215,12 +220,14 @@ class Context extends EventEmitter {
 
   /** Lets the servers and connections of this context keep the process alive, as they do at first. */
   ref() {
+    settle();
     if (!this.#isDestroyed) native.contextRef(this._id);
     return this;
   }
 
   /** Lets nothing of this context keep the process alive. */
   unref() {
+    settle();
     if (!this.#isDestroyed) native.contextUnref(this._id);
     return this;
   }
@@ -232,6 +239,7 @@ class Context extends EventEmitter {
 
   /** Returns how much there is of everything, and how much there has been. */
   stats() {
+    settle();
     return this.#isDestroyed ? { ...NO_STATS } : native.contextStats(this._id);
   }
 
@@ -248,7 +256,12 @@ class Context extends EventEmitter {
   }
 
   #advance(phase) {
+    // Clients that have just been made are part of this context.
+    settle();
     this._phase = Math.max(this._phase, phase);
+    if (phase >= CLOSING) {
+      for (const handshake of [...this._handshakes]) handshake.interrupt();
+    }
   }
 
   /** Destroys the context when `signal` aborts. */
@@ -283,6 +296,7 @@ class Context extends EventEmitter {
 
   /** The last handle is closed: the end; for lib/deliver.js. */
   _conclude() {
+    for (const bridge of this._bridges) bridge.abandon();
     live.delete(this);
     if (live.size === 0) process.removeListener('exit', flushForExit);
     for (const forget of this.#forgetSignals) forget();

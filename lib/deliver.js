@@ -4,7 +4,18 @@ const EventEmitter = require('node:events');
 
 const table = require('./table');
 const UpgradeMessage = require('./upgrade-message');
-const { onError, onGone, onOpened, onPeerClose, onSent } = require('./incoming');
+const { failureOf } = require('./failure');
+const {
+  detach,
+  leave,
+  onError,
+  onFailed,
+  onGone,
+  onOpened,
+  onPeerClose,
+  onSent,
+} = require('./incoming');
+const { isStaggering, stagger } = require('./staggered');
 const {
   BINARY_TYPES,
   BINARY_TYPE_BITS,
@@ -17,6 +28,9 @@ const {
   MESSAGE,
   MESSAGE_OWN,
   OPENED,
+  OUTPUT,
+  OUTPUT_END,
+  OUTPUT_OWN,
   PEER_CLOSE,
   PING,
   PONG,
@@ -24,6 +38,7 @@ const {
   SERVER_CLOSED,
   SERVER_ERROR,
   SLAB,
+  STAGGERED,
   STATE,
   TERMINATED,
   UPGRADE,
@@ -47,7 +62,7 @@ const COUNT = 1;
 const MUTED = 2;
 
 /** Which kinds are of no interest once the context is being destroyed. */
-const IS_MUTABLE = new Array(DESTROYED + 1).fill(false);
+const IS_MUTABLE = new Array(OUTPUT_END + 1).fill(false);
 for (const kind of [MESSAGE, MESSAGE_OWN, PING, PONG, OPENED, UPGRADE, DRAIN]) {
   IS_MUTABLE[kind] = true;
 }
@@ -90,7 +105,7 @@ class Delivery {
       if (kind === SLAB) {
         records[CURSOR]++;
         this.slab = this.extras[this.nextExtra++];
-      } else if (kind <= SENT) {
+      } else if (kind <= SENT || kind >= OUTPUT) {
         this.deliverToConnection(records[at + 1], kind);
       } else {
         this.deliverToOwner(at, kind);
@@ -121,7 +136,7 @@ class Delivery {
       const at = HEADER + RECORD * cursor;
       if (records[at + 1] !== id) return;
       const kind = records[at] & 0xff;
-      if (kind === SLAB || kind === UPGRADE || kind > SENT) return;
+      if (kind === SLAB || kind === UPGRADE || (kind > SENT && kind < OUTPUT)) return;
       records[CURSOR] = cursor + 1;
       const flags = records[at] >>> 8;
       const a = records[at + 2];
@@ -142,6 +157,7 @@ class Delivery {
 
   /** Delivers a record that is no message. */
   deliverRare(websocket, kind, flags, a, b) {
+    if ((websocket._flags & STAGGERED) !== 0 && this.stagger(websocket, kind, flags, a, b)) return;
     switch (kind) {
       case PING:
         if (mayEmit(websocket, 'ping')) websocket.emit('ping', this.view(a, b));
@@ -153,7 +169,7 @@ class Delivery {
         onPeerClose(websocket, flags, this.view(a, b));
         break;
       case OPENED:
-        onOpened(websocket, this.text(a, b), (flags & 1) !== 0, this.context);
+        onOpened(websocket, this.text(a, b), flags, this.context);
         break;
       case ERROR:
         onError(websocket, flags, this.context._cause);
@@ -167,8 +183,48 @@ class Delivery {
       case SENT:
         onSent(websocket, a);
         break;
+      case OUTPUT:
+        websocket._details.bridge.write(this.view(a, b));
+        break;
+      case OUTPUT_OWN:
+        websocket._details.bridge.write(new FastBuffer(this.extras[this.nextExtra++], 0, b));
+        break;
+      case OUTPUT_END:
+        websocket._details.bridge.end();
+        break;
       default:
     }
+  }
+
+  /**
+   * Puts an event off until the loop has turned, for `allowSynchronousEvents: false`.
+   *
+   * @returns {boolean} Whether there is nothing to do now
+   */
+  stagger(websocket, kind, flags, a, b) {
+    const isEvent = kind === PING || kind === PONG;
+    // What ends a connection waits behind the events in front of it.
+    const isEnd = kind === PEER_CLOSE || kind === ERROR || kind === GONE;
+    if (!isEvent && !(isEnd && isStaggering(websocket))) return false;
+    if (isEvent) {
+      const name = kind === PING ? 'ping' : 'pong';
+      if (!mayEmit(websocket, name)) return true;
+      const payload = this.view(a, b);
+      stagger(websocket, () => websocket.emit(name, payload));
+      return true;
+    }
+    const cause = this.context._cause;
+    if (kind === PEER_CLOSE) {
+      const reason = this.view(a, b);
+      stagger(websocket, () => onPeerClose(websocket, flags, reason));
+    } else if (kind === ERROR) {
+      const error = failureOf(websocket._id, cause);
+      stagger(websocket, () => onFailed(websocket, flags, error));
+    } else {
+      const bridge = detach(websocket);
+      stagger(websocket, () => leave(websocket, bridge));
+    }
+    return true;
   }
 
   /** Delivers a request that a server has to decide on. */
@@ -179,15 +235,15 @@ class Delivery {
     const server = table[records[at] >>> 11];
     if (server === undefined) return;
     const request = new UpgradeMessage(this.text(records[at + 2], records[at + 3]), id);
-    const hasProtocols = (records[at] & 0x100) !== 0;
     table[id] = request;
-    new server._scope().runInAsyncScope(server._decide, server, request, id, hasProtocols);
+    const flags = (records[at] >>> 8) & 7;
+    new server._scope().runInAsyncScope(server._decide, server, request, id, flags);
   }
 
   /** Passes a record of a connection that JavaScript has no WebSocket for. */
   skip(id, kind, request) {
     this.records[CURSOR]++;
-    if (kind === MESSAGE_OWN) this.nextExtra++;
+    if (kind === MESSAGE_OWN || kind === OUTPUT_OWN) this.nextExtra++;
     if (kind === GONE && request !== undefined) {
       table[id] = undefined;
       UpgradeMessage.conclude(request);
@@ -229,13 +285,24 @@ function mayEmit(websocket, name) {
 /** Emits a message: `length` bytes at `offset` of `block`. */
 function deliverMessage(websocket, block, offset, length, isBinary) {
   if (websocket._events.message === undefined && websocket.emit === emit) return;
-  if ((websocket._flags & TERMINATED) !== 0) return;
+  if ((websocket._flags & (TERMINATED | STAGGERED)) !== 0) {
+    if ((websocket._flags & TERMINATED) !== 0) return;
+    const payload = length === 0 ? EMPTY_BUFFER : new FastBuffer(block, offset, length);
+    stagger(websocket, () => emitMessage(websocket, payload, isBinary));
+    return;
+  }
   const buffer = length === 0 ? EMPTY_BUFFER : new FastBuffer(block, offset, length);
   if (isBinary && (websocket._flags & BINARY_TYPE_BITS) !== 0) {
     websocket.emit('message', convert(buffer, websocket._flags & BINARY_TYPE_BITS), true);
   } else {
     websocket.emit('message', buffer, isBinary);
   }
+}
+
+/** Emits a message that had to wait for its turn. */
+function emitMessage(websocket, buffer, isBinary) {
+  const type = websocket._flags & BINARY_TYPE_BITS;
+  websocket.emit('message', isBinary && type !== 0 ? convert(buffer, type) : buffer, isBinary);
 }
 
 /** Converts a binary message to what `binaryType` asks for. */

@@ -25,6 +25,22 @@ class Details {
     this.queue = null;
     /** @type {import('./socket') | null} The facade of the socket, once asked for. */
     this.socket = null;
+    /** @type {object | null} The opening handshake of a client, while JavaScript has a part in it. */
+    this.handshake = null;
+    /** @type {object | null} What a client has offered as an extension. */
+    this.extension = null;
+    /** @type {number} Redirects that a client has followed. */
+    this.redirects = 0;
+    /** @type {number | undefined} The `closeTimeout` of a client. */
+    this.closeTimeout = undefined;
+    /** @type {import('./bridge') | null} What carries the connection, if a JavaScript stream does. */
+    this.bridge = null;
+    /** @type {import('./staggered') | null} Events that wait for a turn of their own. */
+    this.staggered = null;
+    /** @type {import('./sender-shim') | null} What code written for ws sends frames with. */
+    this.sender = null;
+    /** @type {object | undefined} The extensions in use, by name. */
+    this.extensions = undefined;
     /** @type {(() => void) | null} Stops listening to the `signal` option of a client. */
     this.forgetSignal = null;
   }

@@ -26,6 +26,14 @@ function versionOf(request) {
   return Number(request.headers['sec-websocket-version']);
 }
 
+/** Tells whether Node's HTTP server would emit 'upgrade' for a request. */
+function isUpgrade({ headers }) {
+  const tokens = String(headers.connection ?? '').toLowerCase();
+  return (
+    headers.upgrade !== undefined && tokens.split(',').some((token) => token.trim() === 'upgrade')
+  );
+}
+
 /**
  * Checks a request in the order and with the messages of ws (RFC 6455 section 4.2.1).
  *
@@ -75,4 +83,4 @@ function refuseUpgrade(socket, status, message, extra) {
   socket.end(`HTTP/1.1 ${status} ${phrase}\r\n${headers}\r\n${body}`);
 }
 
-module.exports = { acceptOf, findFault, refuseUpgrade, versionOf };
+module.exports = { acceptOf, findFault, isUpgrade, refuseUpgrade, versionOf };

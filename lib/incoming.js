@@ -9,7 +9,7 @@ const table = require('./table');
 const UpgradeMessage = require('./upgrade-message');
 const { detailsOf } = require('./details');
 const { contextClosed, failureOf } = require('./failure');
-const { abort, sendClose } = require('./outgoing');
+const { abort, restoreFastPath, sendClose } = require('./outgoing');
 const {
   CLOSE_RECEIVED,
   CLOSE_SENT,
@@ -28,11 +28,18 @@ const INTERRUPTED = 'The context was closed before the connection was establishe
 /** What a Close frame without a code is reported as (RFC 6455 section 7.1.5). */
 const NO_STATUS_RECEIVED = 1005;
 
+// Flags of an OPENED record.
+const HAS_PROTOCOL = 1;
+const HAS_EXTENSIONS = 2;
+
 function throwError(error) {
   throw error;
 }
 
-/** Makes `websocket` stand for the connection `id` of `server`, open from now on. */
+/**
+ * Makes `websocket` stand for the connection `id` of `server`, open from now on; 'open' is for the
+ * caller to emit.
+ */
 function onAccepted(websocket, server, id, protocol) {
   table[id] = websocket;
   websocket._id = id;
@@ -41,7 +48,6 @@ function onAccepted(websocket, server, id, protocol) {
   websocket._scope = server._scope;
   websocket._protocol = protocol;
   websocket._readyState = OPEN;
-  websocket.emit('open');
 }
 
 /**
@@ -49,20 +55,62 @@ function onAccepted(websocket, server, id, protocol) {
  *
  * @param {import('./context')} context The context, whose end may come first
  */
-function onOpened(websocket, head, hasProtocol, context) {
+function onOpened(websocket, head, flags, context) {
   if (!mayOpen(websocket, context)) return;
   const response = new UpgradeMessage(head, websocket._id);
-  if (hasProtocol) {
+  if ((flags & HAS_EXTENSIONS) !== 0) {
+    const header = UpgradeMessage.header(response, 'sec-websocket-extensions');
+    if (!agree(websocket, header)) return;
+  }
+  if ((flags & HAS_PROTOCOL) !== 0) {
     websocket._protocol = UpgradeMessage.header(response, 'sec-websocket-protocol') ?? '';
   }
   websocket.emit('upgrade', response);
   // A listener may have closed it, or ended its context.
   if (!mayOpen(websocket, context)) return;
   UpgradeMessage.attach(response, websocket);
-  websocket._sendId = websocket._id;
   websocket._readyState = OPEN;
+  restoreFastPath(websocket);
   forgetSignal(websocket);
   websocket.emit('open');
+}
+
+/**
+ * Makes `websocket` stand for the connection `id`, which a stream carries, open from now on.
+ *
+ * @param {import('./bridge')} bridge What ties them
+ */
+function onBridged(websocket, id, bridge) {
+  const details = detailsOf(websocket);
+  details.bridge = bridge;
+  details.handshake = null;
+  onAttached(websocket, id);
+}
+
+/** Makes `websocket` stand for the connection `id`, open from now on. */
+function onAttached(websocket, id) {
+  if (websocket._details !== null) websocket._details.handshake = null;
+  table[id] = websocket;
+  websocket._id = id;
+  websocket._sendId = id;
+  websocket._readyState = OPEN;
+  forgetSignal(websocket);
+}
+
+/**
+ * Takes the server's answer to what was offered as an extension, on a connection whose number is
+ * known.
+ *
+ * @returns {boolean} Whether it is acceptable; if not, the connection is given up
+ */
+function agree(websocket, header) {
+  try {
+    detailsOf(websocket).extension.accept(websocket, header);
+    return true;
+  } catch {
+    abort(websocket, new Error('Invalid Sec-WebSocket-Extensions header'));
+    return false;
+  }
 }
 
 /** Tells whether a connecting client may still open; gives it up if its context is closing. */
@@ -92,7 +140,11 @@ function onPeerClose(websocket, code, view) {
  * handshake did not succeed.
  */
 function onError(websocket, closeCode, cause) {
-  const error = failureOf(websocket._id, cause);
+  onFailed(websocket, closeCode, failureOf(websocket._id, cause));
+}
+
+/** As onError(), with an error that has been made already. */
+function onFailed(websocket, closeCode, error) {
   const details = detailsOf(websocket);
   if (websocket._readyState === CONNECTING) {
     // 'close' follows with the GONE record.
@@ -102,7 +154,7 @@ function onError(websocket, closeCode, cause) {
     websocket._sendId = NONE;
     if ((websocket._flags & CLOSE_SENT) === 0) websocket._flags |= CLOSE_SENT;
     details.queue?.abandon(error);
-    native.closeFrame(websocket._id, closeCode, undefined);
+    if (websocket._id !== NONE) native.closeFrame(websocket._id, closeCode, undefined);
   }
   details.error ??= error;
   emitError(websocket);
@@ -131,11 +183,32 @@ function onSent(websocket, count) {
 
 /** The connection is gone. */
 function onGone(websocket, cause) {
-  table[websocket._id] = undefined;
   if (websocket._readyState === CONNECTING) {
     detailsOf(websocket).error ??= contextClosed(INTERRUPTED, cause);
   }
-  conclude(websocket);
+  leave(websocket, detach(websocket));
+}
+
+/** Concludes a WebSocket, once the stream that has carried it is closed. */
+function leave(websocket, bridge) {
+  websocket._readyState = CLOSING;
+  if (bridge === null) conclude(websocket);
+  else bridge.close(() => conclude(websocket));
+}
+
+/**
+ * Takes the number from a WebSocket whose connection is gone: the native half may use it again.
+ *
+ * @returns {import('./bridge') | null} What has carried the connection
+ */
+function detach(websocket) {
+  table[websocket._id] = undefined;
+  websocket._id = NONE;
+  websocket._sendId = NONE;
+  const details = websocket._details;
+  if (details === null || details.bridge === null) return null;
+  details.bridge.detach();
+  return details.bridge;
 }
 
 /** Ends a client that never had a native connection. */
@@ -149,6 +222,7 @@ function conclude(websocket) {
   websocket._readyState = CLOSING;
   websocket._sendId = NONE;
   websocket._id = NONE;
+  if (websocket._details !== null) websocket._details.handshake = null;
   forgetSignal(websocket);
   try {
     emitError(websocket);
@@ -191,8 +265,17 @@ function forgetSignal(websocket) {
 }
 
 module.exports = {
+  conclude,
+  detach,
+  emitClose,
+  forgetSignal,
+  leave,
+  mayOpen,
   onAccepted,
+  onAttached,
+  onBridged,
   onError,
+  onFailed,
   onGone,
   onNeverConnected,
   onOpened,

@@ -12,7 +12,9 @@ const {
   CLOSE_SENT,
   CLOSED,
   CLOSING,
+  COMPRESS,
   CONNECTING,
+  DEFLATES,
   EMPTY_BUFFER,
   FIN,
   FRAGMENTING,
@@ -111,7 +113,7 @@ function restoreFastPath(websocket) {
   const isFree =
     !isExiting &&
     websocket._readyState === OPEN &&
-    (websocket._flags & FRAGMENTING) === 0 &&
+    (websocket._flags & (FRAGMENTING | DEFLATES)) === 0 &&
     (websocket._details === null || websocket._details.queue === null);
   websocket._sendId = isFree ? websocket._id : NONE;
 }
@@ -137,17 +139,20 @@ function send(websocket, data, options, callback) {
 
   let binary = typeof data !== 'string';
   let fin = true;
+  let compress = (websocket._flags & DEFLATES) !== 0;
   if (options != null) {
     // As in ws, the property counts if it is there, even if it is undefined.
     if ('binary' in options) binary = Boolean(options.binary);
     if (options.fin !== undefined) fin = Boolean(options.fin);
+    if (compress && 'compress' in options) compress = Boolean(options.compress);
   }
   const blob = isBlob(data);
   const payload = blob ? data : toPayload(data);
 
   const continues = (websocket._flags & FRAGMENTING) !== 0;
   const opcode = continues ? OPCODE_CONTINUATION : binary ? OPCODE_BINARY : OPCODE_TEXT;
-  const flags = fin ? opcode | FIN : opcode;
+  let flags = fin ? opcode | FIN : opcode;
+  if (compress) flags |= COMPRESS;
   if (continues === fin) {
     if (fin) websocket._flags &= ~FRAGMENTING;
     else websocket._flags |= FRAGMENTING;
@@ -238,8 +243,9 @@ function abort(websocket, error) {
   details.error = error ?? new Error('WebSocket was closed before the connection was established');
   websocket._readyState = CLOSING;
   websocket._flags |= TERMINATED;
-  // Without a native connection somebody else ends it: see connect().
+  // Without either, somebody else ends it: see connect().
   if (websocket._id !== NONE) native.terminate(websocket._id);
+  else if (details.handshake !== null) details.handshake.abandon();
 }
 
 module.exports = {

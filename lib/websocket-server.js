@@ -1,23 +1,27 @@
 'use strict';
 
 const EventEmitter = require('node:events');
+const { STATUS_CODES } = require('node:http');
 
 const native = require('./addon');
 const table = require('./table');
 const subprotocol = require('./subprotocol');
+const Bridge = require('./bridge');
 const Context = require('./context');
 const UpgradeMessage = require('./upgrade-message');
 const WebSocket = require('./websocket');
-const { adopt, descriptorOf } = require('./adoption');
+const { adopt, isAdoptable } = require('./adoption');
 const { captureScope } = require('./async-scope');
-const { contextClosed, failureOf, notSupported } = require('./failure');
-const { acceptOf, findFault, refuseUpgrade, versionOf } = require('./handshake');
+const { acceptOffer, enable: enableDeflate, format: formatDeflate } = require('./deflate');
+const { contextClosed, failureOf } = require('./failure');
+const { acceptOf, findFault, isUpgrade, refuseUpgrade, versionOf } = require('./handshake');
 const { checkHeaderLine, formatHeaders } = require('./head');
 const { onAccepted } = require('./incoming');
 const { limitsOf } = require('./limits');
 const { check, received } = require('./validation');
 const {
   CLOSE_TIMEOUT,
+  EMPTY_BUFFER,
   HANDSHAKE_TIMEOUT,
   LISTENING,
   MAX_FRAGMENTS,
@@ -25,6 +29,7 @@ const {
   NONE,
   PHASES,
   SERVER_ERROR,
+  STAGGERED,
 } = require('./constants');
 
 /** As in Node. */
@@ -35,8 +40,26 @@ const RUNNING = 0;
 const CLOSING = 1;
 const CLOSED = 2;
 
+/** Options that a native listener gives to its connections. */
+const LIMITS = ['autoPong', 'closeTimeout', 'maxFragments', 'maxPayload', 'skipUTF8Validation'];
+
 /** Marks sockets that have been upgraded already. */
 const kUpgraded = Symbol('upgraded');
+
+// Flags of an UPGRADE record.
+const HAS_PROTOCOLS = 1;
+const HAS_EXTENSIONS = 2;
+/** The native half would refuse it. */
+const NOT_ACCEPTABLE = 4;
+
+/** Name of permessage-deflate among the extensions of completeUpgrade(). */
+const DEFLATE = 'permessage-deflate';
+
+/** How the response of an upgrade starts. */
+const SWITCHING = ['HTTP/1.1 101 Switching Protocols', 'Upgrade: websocket', 'Connection: Upgrade'];
+
+/** Lines of a response that the native half writes itself. */
+const OWN_LINE = /^(?:upgrade|connection|sec-websocket-accept|sec-websocket-protocol):/i;
 
 /** What a request without subprotocols offers. */
 const NO_PROTOCOLS = new Set();
@@ -95,10 +118,14 @@ class WebSocketServer extends EventEmitter {
   /** Number of the native listener, or NONE. */
   #id = NONE;
   #context;
+  /** The options whose values the native listener has. */
+  #given = null;
   /** Whether listening has failed. */
   #hasFailed = false;
   /** Whether 'close' waits for the last tracked client. */
   #waitsForClients = false;
+  /** What stands for the HTTP server, while 'close' is awaited. */
+  #listener = null;
   /** Removes the listeners from the HTTP server. */
   #removeListeners = null;
 
@@ -144,15 +171,13 @@ class WebSocketServer extends EventEmitter {
     if (context !== undefined && !(context instanceof Context)) {
       throw new TypeError(`"options.context" must be a Context, ${received(context)}`);
     }
-    if (typeof server?.setSecureContext === 'function') {
-      throw notSupported('Servers of TLS are not supported yet');
-    }
     const limits = limitsOf(options, HANDSHAKE_TIMEOUT);
     const address = port == null ? null : addressOf(options);
 
+    if (options.perMessageDeflate === true) options.perMessageDeflate = {};
     this.options = options;
     this._state = RUNNING;
-    /** The HTTP server, with the `server` option. */
+    /** The HTTP server, or what stands for it with `port`. */
     this._server = null;
     if (options.clientTracking) this.clients = new Set();
     this.#context = context ?? Context.default;
@@ -162,6 +187,7 @@ class WebSocketServer extends EventEmitter {
     if (address !== null) {
       if (typeof callback === 'function') this.once('listening', callback);
       this.#listen(address, limits);
+      this._server = new Listener(this);
     } else if (server) {
       this._server = server;
       this.#removeListeners = addListeners(server, {
@@ -175,8 +201,27 @@ class WebSocketServer extends EventEmitter {
             this.emit('connection', websocket, request);
           });
         },
+        ...(isHttp2(server) && this.#streamListeners(server)),
       });
     }
+  }
+
+  /** Listeners that take WebSockets over HTTP/2 from a server of that. */
+  #streamListeners(server) {
+    server.updateSettings({ enableConnectProtocol: true });
+    return {
+      stream: (stream, headers) => {
+        if (!isWebSocketStream(headers)) return;
+        this.handleStream(stream, headers, (websocket, request) => {
+          this.emit('connection', websocket, request);
+        });
+      },
+      // Without a listener the compatibility layer of Node would refuse each CONNECT.
+      connect: (request, response) => {
+        const isOurs = isWebSocketStream(request.headers);
+        if (!isOurs && server.listenerCount('connect') === 1) response.writeHead(405).end();
+      },
+    };
   }
 
   #listen(address, limits) {
@@ -184,6 +229,7 @@ class WebSocketServer extends EventEmitter {
     if (this.#context._phase === PHASES.RUNNING) {
       try {
         this.#id = native.serverListen(this.#context._id, address, limits);
+        this.#given = { ...this.options };
         table[this.#id] = this;
         return;
       } catch (caught) {
@@ -209,9 +255,50 @@ class WebSocketServer extends EventEmitter {
     if (this.options.noServer) {
       throw new Error('The server is operating in "noServer" mode');
     }
-    if (this._server !== null) return this._server.address();
-    if (this.#id === NONE || this._state !== RUNNING) return null;
-    return native.serverAddress(this.#id);
+    return this._server === null ? null : this._server.address();
+  }
+
+  /** Where the native listener listens; for Listener. */
+  _address() {
+    return this.#id === NONE ? null : native.serverAddress(this.#id);
+  }
+
+  // A native listener refuses by itself what cannot be accepted, unless somebody asks for
+  // 'wsClientError'.
+
+  on(name, listener) {
+    super.on(name, listener);
+    return this.#heed(name);
+  }
+
+  addListener(name, listener) {
+    return this.on(name, listener);
+  }
+
+  prependListener(name, listener) {
+    super.prependListener(name, listener);
+    return this.#heed(name);
+  }
+
+  removeListener(name, listener) {
+    super.removeListener(name, listener);
+    return this.#heed(name);
+  }
+
+  off(name, listener) {
+    return this.removeListener(name, listener);
+  }
+
+  removeAllListeners(...names) {
+    super.removeAllListeners(...names);
+    return this.#heed('wsClientError');
+  }
+
+  #heed(name) {
+    if (name === 'wsClientError' && this.#id !== NONE) {
+      native.serverReportRefusals(this.#id, this.listenerCount(name) > 0);
+    }
+    return this;
   }
 
   /**
@@ -235,9 +322,11 @@ class WebSocketServer extends EventEmitter {
     if (this.#removeListeners !== null) {
       this.#removeListeners();
       this.#removeListeners = null;
-      this._server = null;
     }
+    const listener = this._server;
+    this._server = null;
     if (this.#id !== NONE) {
+      this.#listener = listener;
       native.serverClose(this.#id);
     } else if (this.clients !== undefined && this.clients.size > 0) {
       this.#waitsForClients = true;
@@ -260,13 +349,15 @@ class WebSocketServer extends EventEmitter {
   }
 
   /**
-   * Upgrades a connection of Node's HTTP server, which becomes a native one.
+   * Upgrades a connection of Node's HTTP server, which becomes a native one; or any other stream,
+   * which goes on to carry the bytes.
    *
-   * @param {http.IncomingMessage} request The request
-   * @param {import('node:net').Socket} socket The connection
+   * @param {http.IncomingMessage} request The request, or an object with its `method`, `url` and
+   *   `headers`
+   * @param {import('node:stream').Duplex} socket The connection
    * @param {Buffer} head What came behind the request
    * @param {Function} callback Called with the WebSocket and the request
-   * @throws {Error} If the socket was upgraded before, or is none of a plain TCP connection
+   * @throws {Error} If the socket was upgraded before
    */
   handleUpgrade(request, socket, head, callback) {
     socket.on('error', destroyOnError);
@@ -278,28 +369,50 @@ class WebSocketServer extends EventEmitter {
         refuseUpgrade(socket, status, message, extra);
       }
     };
+    const { headers } = request;
     const fault = findFault(request);
     if (fault !== null) return refuse(fault.status, fault.message, fault.headers);
     if (!this.shouldHandle(request)) return refuseUpgrade(socket, 400);
 
-    const { headers } = request;
-    let protocols = NO_PROTOCOLS;
-    if (headers['sec-websocket-protocol'] !== undefined) {
-      try {
-        protocols = subprotocol.parse(headers['sec-websocket-protocol']);
-      } catch {
-        return refuse(400, 'Invalid Sec-WebSocket-Protocol header');
-      }
-    }
+    const offer = this.#readOffer(request);
+    if (offer.fault !== null) return refuse(400, offer.fault);
+    const extensions = offer.deflate === null ? {} : { [DEFLATE]: offer.deflate };
 
     this.#verify(request, (isVerified, status, message, extra) => {
       if (isVerified) {
         const key = headers['sec-websocket-key'];
-        this.completeUpgrade({}, key, protocols, request, socket, head, callback);
+        this.completeUpgrade(extensions, key, offer.protocols, request, socket, head, callback);
       } else {
         refuseUpgrade(socket, status, message, extra);
       }
     });
+  }
+
+  /**
+   * Reads the subprotocols and extensions that a request offers.
+   *
+   * @returns {{ fault: string | null, protocols?: Set<string>, deflate?: object | null }} What is
+   *   wrong, or what is offered and acceptable
+   */
+  #readOffer({ headers }) {
+    const protocols = headers['sec-websocket-protocol'];
+    const extensions = headers['sec-websocket-extensions'];
+    const offer = { fault: null, protocols: NO_PROTOCOLS, deflate: null };
+    if (protocols !== undefined) {
+      try {
+        offer.protocols = subprotocol.parse(protocols);
+      } catch {
+        return { fault: 'Invalid Sec-WebSocket-Protocol header' };
+      }
+    }
+    if (extensions !== undefined && this.options.perMessageDeflate) {
+      try {
+        offer.deflate = acceptOffer(this.options.perMessageDeflate, extensions);
+      } catch {
+        return { fault: 'Invalid or unacceptable Sec-WebSocket-Extensions header' };
+      }
+    }
+    return offer;
   }
 
   /**
@@ -316,43 +429,117 @@ class WebSocketServer extends EventEmitter {
     // The client has gone, or half of it.
     if (!socket.readable || !socket.writable) return socket.destroy();
     if (!this.#isRunning()) return refuseUpgrade(socket, 503);
-    try {
-      descriptorOf(socket);
-    } catch (error) {
-      refuseUpgrade(socket, 501);
-      throw error;
-    }
-    // Data that was written in front of the response: nobody can wait for it here.
-    if (socket.writableLength > 0) return socket.destroy();
     socket[kUpgraded] = true;
 
-    let websocket;
-    let protocol;
-    let id;
+    const deflate = extensions[DEFLATE] ?? null;
+    let prepared;
     try {
-      let lines;
-      ({ websocket, protocol, lines } = this.#prepare(protocols, request, () => acceptOf(key)));
+      prepared = this.#prepare(protocols, deflate, request, () => acceptOf(key));
       // A handler may have ended the server or its context.
       if (!this.#isRunning()) return refuseUpgrade(socket, 503);
-      const response = [
-        'HTTP/1.1 101 Switching Protocols',
-        'Upgrade: websocket',
-        'Connection: Upgrade',
-        `Sec-WebSocket-Accept: ${acceptOf(key)}`,
-        ...(protocol ? [`Sec-WebSocket-Protocol: ${protocol}`] : []),
-        ...lines,
-        '\r\n',
-      ].join('\r\n');
-      id = adopt(this.#context, socket, head, response, limitsOf(this.options, 0));
+      const lines = prepared.lines ?? this.#lines(acceptOf(key), prepared.protocol, deflate);
+      const response = `${lines.join('\r\n')}\r\n\r\n`;
+      this.#take(prepared, deflate, socket, head, response);
     } catch (error) {
       // Nobody else will answer.
       refuseUpgrade(socket, 500);
       throw error;
     }
     socket.removeListener('error', destroyOnError);
-    this.#open(websocket, id, protocol);
+    this.#open(prepared.websocket, request, callback);
+    return undefined;
+  }
+
+  /** Makes a connection of a socket whose opening handshake ends with `response`. */
+  #take({ websocket, protocol }, deflate, socket, head, response) {
+    const limits = limitsOf(this.options, 0);
+    if (isAdoptable(socket)) {
+      const id = adopt(this.#context, socket, head, response, limits);
+      onAccepted(websocket, this, id, protocol);
+    } else {
+      if (response !== '') socket.write(response, 'latin1');
+      websocket._server = this;
+      websocket._scope = this._scope;
+      websocket._protocol = protocol;
+      void new Bridge(websocket, this.#context, socket, head, { limits });
+    }
+    if (deflate !== null) enableDeflate(websocket, deflate);
+  }
+
+  /** Announces a connection by `callback`. */
+  #open(websocket, request, callback) {
+    if (this.options.allowSynchronousEvents === false) websocket._flags |= STAGGERED;
+    websocket.emit('open');
+    if (this.clients !== undefined) this.clients.add(websocket);
     callback(websocket, request);
-    this.#context.emit('connection', websocket, request, this);
+    if (this.#context.listenerCount('connection') > 0) {
+      this.#context.emit('connection', websocket, request, this);
+    }
+  }
+
+  /**
+   * Accepts a WebSocket over HTTP/2 (RFC 8441): a stream of an extended CONNECT request. The server
+   * of HTTP/2 must have the setting `enableConnectProtocol`. The checks and hooks are those of
+   * handleUpgrade(); `request.stream` is the stream.
+   *
+   * @param {import('node:http2').ServerHttp2Stream} stream The stream
+   * @param {object} headers The request's headers, as the 'stream' event gives them
+   * @param {Function} callback Called with the WebSocket and the request
+   */
+  handleStream(stream, headers, callback) {
+    stream.on('error', destroyOnError);
+    const request = streamRequest(stream, headers);
+
+    const refuse = (status, message, extra) => {
+      if (this.listenerCount('wsClientError') > 0) {
+        this.emit('wsClientError', new Error(message), stream, request);
+      } else {
+        refuseStream(stream, status, message, extra);
+      }
+    };
+    if (!isWebSocketStream(headers)) return refuse(405, 'Invalid HTTP method');
+    const version = versionOf(request);
+    if (version !== 13) {
+      const message = 'Missing or invalid Sec-WebSocket-Version header';
+      return refuse(400, message, { 'sec-websocket-version': '13' });
+    }
+    if (!this.shouldHandle(request)) return refuseStream(stream, 400);
+    const offer = this.#readOffer(request);
+    if (offer.fault !== null) return refuse(400, offer.fault);
+
+    this.#verify(request, (isVerified, status, message, extra) => {
+      if (isVerified) this.#completeStream(offer, request, stream, callback);
+      else refuseStream(stream, status, message, extra);
+    });
+    return undefined;
+  }
+
+  #completeStream({ protocols, deflate }, request, stream, callback) {
+    if (stream[kUpgraded]) {
+      throw new Error('server.handleStream() was called more than once with the same stream');
+    }
+    if (stream.destroyed || stream.closed) return;
+    if (!this.#isRunning()) {
+      refuseStream(stream, 503);
+      return;
+    }
+    stream[kUpgraded] = true;
+    let prepared;
+    try {
+      prepared = this.#prepare(protocols, deflate, request, null);
+      if (!this.#isRunning()) {
+        refuseStream(stream, 503);
+        return;
+      }
+      const lines = prepared.lines ?? this.#lines(null, prepared.protocol, deflate);
+      stream.respond(responseHeaders(lines));
+      this.#take(prepared, deflate, stream, EMPTY_BUFFER, '');
+    } catch (error) {
+      refuseStream(stream, 500);
+      throw error;
+    }
+    stream.removeListener('error', destroyOnError);
+    this.#open(prepared.websocket, request, callback);
   }
 
   #isRunning() {
@@ -370,7 +557,7 @@ class WebSocketServer extends EventEmitter {
     const { headers, socket } = request;
     const info = {
       origin: headers[versionOf(request) === 8 ? 'sec-websocket-origin' : 'origin'],
-      secure: Boolean(socket.authorized || socket.encrypted),
+      secure: Boolean(socket?.authorized || socket?.encrypted),
       req: request,
     };
     if (verifyClient.length === 2) {
@@ -385,10 +572,11 @@ class WebSocketServer extends EventEmitter {
   /**
    * Makes the WebSocket, chooses the subprotocol and asks the 'headers' listeners.
    *
-   * @returns {{ websocket: WebSocket, protocol: string, lines: string[] }} `lines` are those that
-   *   the listeners have added
+   * @param {(() => string) | null} accept Returns the Sec-WebSocket-Accept header; null for HTTP/2
+   * @returns {{ websocket: WebSocket, protocol: string, lines: string[] | null }} `lines` is what
+   *   the listeners have made of the response's head; null without listeners
    */
-  #prepare(protocols, request, accept) {
+  #prepare(protocols, deflate, request, accept) {
     const websocket = new this.options.WebSocket(null, undefined, this.options);
     let protocol = '';
     if (protocols.size > 0) {
@@ -397,50 +585,54 @@ class WebSocketServer extends EventEmitter {
       protocol = (handleProtocols ? handleProtocols(protocols, request) : first) || '';
       if (protocol) checkHeaderLine(`Sec-WebSocket-Protocol: ${protocol}`);
     }
-    if (this.listenerCount('headers') === 0) return { websocket, protocol, lines: [] };
+    if (this.listenerCount('headers') === 0) return { websocket, protocol, lines: null };
 
-    const lines = [
-      'HTTP/1.1 101 Switching Protocols',
-      'Upgrade: websocket',
-      'Connection: Upgrade',
-      `Sec-WebSocket-Accept: ${accept()}`,
-    ];
-    if (protocol) lines.push(`Sec-WebSocket-Protocol: ${protocol}`);
-    const own = new Set(lines);
+    const lines = this.#lines(accept === null ? null : accept(), protocol, deflate);
     this.emit('headers', lines, request);
-    const added = lines.filter((line) => !own.has(line));
-    added.forEach(checkHeaderLine);
-    return { websocket, protocol, lines: added };
+    lines.slice(1).forEach(checkHeaderLine);
+    return { websocket, protocol, lines };
   }
 
-  /** Opens a WebSocket on an open native connection. */
-  #open(websocket, id, protocol) {
-    onAccepted(websocket, this, id, protocol);
-    if (this.clients !== undefined) this.clients.add(websocket);
+  /** Returns the lines of the response's head. */
+  #lines(accept, protocol, deflate) {
+    const lines =
+      accept === null ? ['HTTP/2 200'] : [...SWITCHING, `Sec-WebSocket-Accept: ${accept}`];
+    if (protocol) lines.push(`Sec-WebSocket-Protocol: ${protocol}`);
+    if (deflate !== null) lines.push(`Sec-WebSocket-Extensions: ${formatDeflate(deflate)}`);
+    return lines;
   }
 
   /** Decides on the request of a native connection; for lib/deliver.js. */
-  _decide(request, id, hasProtocols) {
+  _decide(request, id, flags) {
     try {
       if (!this.#isRunning()) return native.reject(id, 503, '', '');
+      if ((flags & NOT_ACCEPTABLE) !== 0) {
+        if (!isUpgrade(request)) {
+          return native.reject(id, 426, 'Upgrade Required', 'Upgrade: websocket\r\n');
+        }
+        const fault = findFault(request);
+        if (fault !== null) return this.#report(request, id, fault);
+      }
       if (!this.shouldHandle(request)) return native.reject(id, 400, '', '');
       let protocols = NO_PROTOCOLS;
-      if (hasProtocols) {
-        try {
-          protocols = subprotocol.parse(request.headers['sec-websocket-protocol']);
-        } catch {
-          const message = 'Invalid Sec-WebSocket-Protocol header';
-          return native.reject(id, 400, message, '');
+      let deflate = null;
+      const wantsDeflate = (flags & HAS_EXTENSIONS) !== 0 && this.options.perMessageDeflate;
+      if ((flags & (HAS_PROTOCOLS | NOT_ACCEPTABLE)) !== 0 || wantsDeflate) {
+        const offer = this.#readOffer(request);
+        if (offer.fault !== null) {
+          return this.#report(request, id, { status: 400, message: offer.fault });
         }
+        ({ protocols, deflate } = offer);
       }
+      if ((flags & NOT_ACCEPTABLE) !== 0) return native.reject(id, 400, '', '');
       if (!this.options.verifyClient) {
-        this.#accept(request, id, protocols);
+        this.#accept(request, id, protocols, deflate);
         return undefined;
       }
       this.#verify(request, (isVerified, status, message, extra) => {
         // The connection may have gone, or been decided on.
         if (table[id] !== request) return;
-        if (isVerified) this.#accept(request, id, protocols);
+        if (isVerified) this.#accept(request, id, protocols, deflate);
         else this.#refuse(id, status, message, extra);
       });
     } catch (error) {
@@ -449,6 +641,15 @@ class WebSocketServer extends EventEmitter {
       throw error;
     }
     return undefined;
+  }
+
+  /** Refuses the request of a native connection, or lets a 'wsClientError' listener do so. */
+  #report(request, id, { status, message, headers }) {
+    if (this.listenerCount('wsClientError') > 0) {
+      this.emit('wsClientError', new Error(message), request.socket, request);
+    } else {
+      this.#refuse(id, status, message, headers);
+    }
   }
 
   /** Refuses the request of a native connection as verifyClient wants it. */
@@ -463,8 +664,8 @@ class WebSocketServer extends EventEmitter {
     native.reject(id, Number(status), String(message), lines);
   }
 
-  #accept(request, id, protocols) {
-    const { websocket, protocol, lines } = this.#prepare(protocols, request, () =>
+  #accept(request, id, protocols, deflate) {
+    const { websocket, protocol, lines } = this.#prepare(protocols, deflate, request, () =>
       acceptOf(UpgradeMessage.header(request, 'sec-websocket-key')),
     );
     // A handler may have ended the server or its context.
@@ -472,16 +673,20 @@ class WebSocketServer extends EventEmitter {
       native.reject(id, 503, '', '');
       return;
     }
-    const extra = lines.length === 0 ? '' : `${lines.join('\r\n')}\r\n`;
+    if (LIMITS.some((name) => this.options[name] !== this.#given[name])) {
+      native.connectionConfigure(id, limitsOf(this.options, 0));
+    }
+    const extra = extraLines(lines, deflate);
     // Not accepted if the client has gone meanwhile.
     if (!native.accept(id, protocol || undefined, extra)) return;
     UpgradeMessage.attach(request, websocket);
-    this.#open(websocket, id, protocol);
-    this.emit('connection', websocket, request);
-    if (this.#context.listenerCount('connection') > 0) {
-      this.#context.emit('connection', websocket, request, this);
-    }
+    onAccepted(websocket, this, id, protocol);
+    if (deflate !== null) enableDeflate(websocket, deflate);
+    this.#open(websocket, request, this.#announce);
   }
+
+  /** Emits 'connection'. */
+  #announce = (websocket, request) => this.emit('connection', websocket, request);
 
   /** A record of the native listener; for lib/deliver.js. */
   _report(kind) {
@@ -496,6 +701,8 @@ class WebSocketServer extends EventEmitter {
     } else {
       table[this.#id] = undefined;
       this.#id = NONE;
+      this.#listener?.emit('close');
+      this.#listener = null;
       // A server that could not listen has nothing to close, until close() is called.
       if (!this.#hasFailed || this._state === CLOSING) emitClose(this);
     }
@@ -519,6 +726,86 @@ class WebSocketServer extends EventEmitter {
       this.#waitsForClients = false;
       process.nextTick(emitCloseOnce, this);
     }
+  }
+}
+
+/**
+ * Returns what a 'headers' listener or an extension adds to the lines that the native half writes.
+ *
+ * @param {string[] | null} lines The lines, if a listener has had them
+ */
+function extraLines(lines, deflate) {
+  if (lines !== null) {
+    return lines
+      .filter((line, index) => index > 0 && !OWN_LINE.test(line))
+      .map((line) => `${line}\r\n`)
+      .join('');
+  }
+  return deflate === null ? '' : `Sec-WebSocket-Extensions: ${formatDeflate(deflate)}\r\n`;
+}
+
+/** Tells whether this is a server of HTTP/2. */
+function isHttp2(server) {
+  return typeof server.updateSettings === 'function';
+}
+
+/** Tells whether a request is an extended CONNECT for a WebSocket (RFC 8441 section 4). */
+function isWebSocketStream(headers) {
+  return headers[':method'] === 'CONNECT' && headers[':protocol'] === 'websocket';
+}
+
+/** Shows a stream's headers as a request of HTTP/1.1, which shouldHandle() and hooks know. */
+function streamRequest(stream, headers) {
+  return {
+    method: headers[':method'],
+    url: headers[':path'],
+    headers: { host: headers[':authority'], ...headers },
+    httpVersion: '2.0',
+    httpVersionMajor: 2,
+    httpVersionMinor: 0,
+    stream,
+    socket: stream.session?.socket,
+  };
+}
+
+/** Makes headers of the lines of a head, without the first one. */
+function responseHeaders(lines) {
+  const headers = { ':status': 200 };
+  for (const line of lines.slice(1)) {
+    const colon = line.indexOf(':');
+    const name = line.slice(0, colon).toLowerCase();
+    const value = line.slice(colon + 1).trim();
+    headers[name] = headers[name] === undefined ? value : [headers[name], value].flat();
+  }
+  return headers;
+}
+
+/** Answers a stream with an error. */
+function refuseStream(stream, status, message, extra) {
+  if (stream.destroyed || stream.headersSent) {
+    stream.close();
+    return;
+  }
+  stream.respond({ ':status': Number(status), 'content-type': 'text/html', ...extra });
+  stream.end(String(message || (STATUS_CODES[status] ?? '')));
+}
+
+/** Stands for the HTTP server that ws makes for the option `port`. */
+class Listener extends EventEmitter {
+  #server;
+
+  /** @param {WebSocketServer} server Whose listener it is */
+  constructor(server) {
+    super();
+    this.#server = server;
+  }
+
+  get listening() {
+    return this.address() !== null;
+  }
+
+  address() {
+    return this.#server._address();
   }
 }
 

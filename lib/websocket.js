@@ -7,12 +7,18 @@ const { Emitter, Listeners } = require('./emitter');
 const { detailsOf } = require('./details');
 const { close, send, sendControl, terminate } = require('./outgoing');
 const { checkObject } = require('./validation');
+const Context = require('./context');
+const SenderShim = require('./sender-shim');
 const Socket = require('./socket');
+const { captureScope } = require('./async-scope');
+const { emitClose } = require('./incoming');
+const { limitsOf } = require('./limits');
 const {
   BINARY_TYPES,
   BINARY_TYPE_BITS,
   CLOSE_RECEIVED,
   CLOSE_SENT,
+  CLOSE_TIMEOUT,
   CLOSED,
   CLOSING,
   CONNECTING,
@@ -23,6 +29,7 @@ const {
   OPCODE_TEXT,
   OPEN,
   PAUSED,
+  STAGGERED,
 } = require('./constants');
 
 const { isView } = ArrayBuffer;
@@ -106,7 +113,7 @@ class WebSocket extends Emitter {
 
     if (address === null) {
       checkObject(options, 'options');
-      this._flags = IS_SERVER;
+      this._flags = options.allowSynchronousEvents === false ? IS_SERVER | STAGGERED : IS_SERVER;
     } else {
       connect(this, address, protocols, options);
     }
@@ -125,12 +132,16 @@ class WebSocket extends Emitter {
   /** Bytes that were sent and that the system has not taken yet, frame headers included. */
   get bufferedAmount() {
     const queued = this._id === NONE ? 0 : Math.max(0, native.bufferedAmount(this._id));
-    return this._details === null ? queued : queued + this._details.bufferedBytes;
+    const details = this._details;
+    if (details === null) return queued;
+    const inStream = details.bridge === null ? 0 : details.bridge.writableLength;
+    return queued + inStream + details.bufferedBytes;
   }
 
   /** The extensions in use. */
   get extensions() {
-    return '';
+    const extensions = this._details === null ? undefined : this._details.extensions;
+    return extensions === undefined ? '' : Object.keys(extensions).join();
   }
 
   /** Whether pause() was called last. */
@@ -159,6 +170,7 @@ class WebSocket extends Emitter {
    *   a view of one, a Blob, or what Buffer.from() takes
    * @param {object | Function} [options] Options, or the callback
    * @param {boolean} [options.binary] Whether to send a binary message
+   * @param {boolean} [options.compress=true] Whether to compress it, where that was agreed on
    * @param {boolean} [options.fin=true] Whether this is the last fragment of the message
    * @param {Function} [callback] Called when the system has taken the data, or with an Error. Never
    *   called before send() has returned
@@ -210,30 +222,88 @@ class WebSocket extends Emitter {
   pause() {
     if (this._readyState === CONNECTING || this._readyState === CLOSED) return;
     this._flags |= PAUSED;
-    native.pause(this._id);
+    if (this._id !== NONE) native.pause(this._id);
+    if (this._details !== null && this._details.bridge !== null) this._socket.pause();
   }
 
   /** Goes on reading. */
   resume() {
     if (this._readyState === CONNECTING || this._readyState === CLOSED) return;
     this._flags &= ~PAUSED;
-    native.resume(this._id);
+    if (this._id !== NONE) native.resume(this._id);
+    if (this._details !== null && this._details.bridge !== null) this._socket.resume();
   }
 
   // What code written for ws looks at below the public API.
 
+  /**
+   * Opens this WebSocket on a stream whose opening handshake somebody else has done. For an object
+   * made with `null` instead of an address.
+   *
+   * @param {import('node:stream').Duplex} socket The stream
+   * @param {Buffer} head What has been read from it behind the handshake
+   * @param {object} [options] Options of a connection, as in the constructor, where `maxPayload`
+   *   and `maxFragments` are without limit if they are not given; and `generateMask`
+   */
+  setSocket(socket, head, options = {}) {
+    const Bridge = require('./bridge');
+    const { maxPayload = 0, maxFragments = 0, generateMask, context = Context.default } = options;
+    const limits = limitsOf({ ...options, maxPayload, maxFragments }, 0);
+    if (options.allowSynchronousEvents === false) this._flags |= STAGGERED;
+    this._scope ??= captureScope('WEBSOCKET');
+    void new Bridge(this, context, socket, head, { limits, generateMask });
+    this.emit('open');
+  }
+
+  /** Emits 'close'. */
+  emitClose() {
+    emitClose(this);
+  }
+
   /** The socket, once the connection is open. */
   get _socket() {
+    const details = this._details;
+    if (details !== null && details.bridge !== null) return details.bridge.stream;
     if (this._id === NONE || this._readyState === CONNECTING) {
-      return this._details === null ? null : this._details.socket;
+      return details === null ? null : details.socket;
     }
+    detailsOf(this).socket ??= new Socket(this._id);
+    return this._details.socket;
+  }
+
+  /** The http.ClientRequest of an opening handshake that is under way, or null. */
+  get _req() {
+    const details = this._details;
+    return details === null || details.handshake === null ? null : details.handshake.request;
+  }
+
+  /** How many redirects the opening handshake has followed. */
+  get _redirects() {
+    return this._details === null ? 0 : this._details.redirects;
+  }
+
+  /** What sends frames that have been made elsewhere. */
+  get _sender() {
+    if (this._readyState === CONNECTING) return null;
     const details = detailsOf(this);
-    details.socket ??= new Socket(this._id);
-    return details.socket;
+    details.sender ??= new SenderShim(this);
+    return details.sender;
+  }
+
+  /** Stands for the timer of the closing handshake, once that has begun. */
+  get _closeTimer() {
+    if ((this._flags & CLOSE_SENT) === 0) return null;
+    const timeout =
+      this._server === null ? this._details?.closeTimeout : this._server.options.closeTimeout;
+    return { _idleTimeout: timeout ?? CLOSE_TIMEOUT };
   }
 
   get _isServer() {
     return (this._flags & IS_SERVER) !== 0;
+  }
+
+  set _isServer(value) {
+    this._flags = value ? this._flags | IS_SERVER : this._flags & ~IS_SERVER;
   }
 
   get _closeFrameSent() {

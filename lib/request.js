@@ -1,0 +1,359 @@
+'use strict';
+
+// The client's opening handshake through Node's HTTP client: for TLS, Unix domain sockets, agents,
+// redirects, and whatever else an option of http.request() asks for. What comes out of it is a
+// stream, which becomes a native connection if it is a plain TCP socket, and is bridged otherwise.
+
+const http = require('node:http');
+const https = require('node:https');
+const net = require('node:net');
+const tls = require('node:tls');
+const { randomBytes } = require('node:crypto');
+
+const Address = require('./address');
+const Bridge = require('./bridge');
+const { adopt, isAdoptable } = require('./adoption');
+const { detailsOf } = require('./details');
+const { contextClosed } = require('./failure');
+const { acceptOf } = require('./handshake');
+const { conclude, onAttached } = require('./incoming');
+const { CLOSING, CONNECTING, PHASES, TERMINATED } = require('./constants');
+
+/** As in ws and curl. */
+const MAX_REDIRECTS = 10;
+
+/** Longest timer of Node's. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/** What no longer holds for another host (curl 7.77.0). */
+const CREDENTIALS = ['authorization', 'cookie'];
+
+/** Options of http.request() that the URL decides. */
+const OVERRIDDEN = {
+  socketPath: undefined,
+  hostname: undefined,
+  protocol: undefined,
+  timeout: undefined,
+  method: 'GET',
+  host: undefined,
+  path: undefined,
+  port: undefined,
+};
+
+function connectPlain(options) {
+  options.path = options.socketPath;
+  return net.connect(options);
+}
+
+function connectSecurely(options) {
+  options.path = undefined;
+  // An empty name, which is no name, may be given.
+  if (!options.servername && options.servername !== '') {
+    options.servername = net.isIP(options.host) ? '' : options.host;
+  }
+  return tls.connect(options);
+}
+
+/** One client's handshake, with all requests that redirects make of it. */
+class OpeningRequest {
+  #websocket;
+  #context;
+  #protocols;
+  #options;
+  #limits;
+  #extension;
+  #address;
+  /** Where the first request went, for redirects. */
+  #origin = null;
+  #isOver = false;
+
+  /**
+   * @param {import('./websocket')} websocket The WebSocket
+   * @param {import('./context')} context The context to join
+   * @param {object} wanted
+   * @param {Address} wanted.address Where to go
+   * @param {string[]} wanted.protocols Subprotocols to offer, checked
+   * @param {object} wanted.options The options of the WebSocket
+   * @param {object} wanted.limits Limits, as the native half wants them
+   * @param {object | null} wanted.extension What to offer as an extension
+   */
+  constructor(websocket, context, { address, protocols, options, limits, extension }) {
+    this.#websocket = websocket;
+    this.#context = context;
+    this.#protocols = protocols;
+    this.#options = options;
+    this.#limits = limits;
+    this.#extension = extension;
+    this.#address = address;
+    /** The http.ClientRequest that is under way. */
+    this.request = null;
+  }
+
+  /**
+   * Sends the first request.
+   *
+   * @throws {TypeError} What http.request() throws
+   */
+  start() {
+    this.#context._handshakes.add(this);
+    try {
+      if (this.#options.followRedirects) this.#prepareForRedirects();
+      const options = this.#requestOptions();
+      this.#rememberAuthorization(options);
+      this.#send(options);
+    } catch (error) {
+      this.#finish();
+      throw error;
+    }
+  }
+
+  /** Gives up, because the WebSocket has been closed. Its error is set. */
+  abandon() {
+    const { request } = this;
+    if (this.#isOver) return;
+    this.#finish();
+    if (request !== null) {
+      request.destroy();
+      // It stays open if the response is complete.
+      if (request.socket) request.socket.destroy();
+    }
+    process.nextTick(conclude, this.#websocket);
+  }
+
+  /** The context ends; for lib/context.js. */
+  interrupt() {
+    const message = 'The context was closed before the connection was established';
+    this.#fail(contextClosed(message, this.#context._cause));
+  }
+
+  /** Ends this with an error. */
+  #fail(error) {
+    if (this.#isOver) return;
+    const websocket = this.#websocket;
+    detailsOf(websocket).error ??= error;
+    websocket._readyState = CLOSING;
+    websocket._flags |= TERMINATED;
+    this.abandon();
+  }
+
+  #finish() {
+    this.#isOver = true;
+    this.request = null;
+    this.#context._handshakes.delete(this);
+  }
+
+  /** Makes the options of http.request(), with the headers in the order of ws. */
+  #requestOptions() {
+    const address = this.#address;
+    const given = this.#options;
+    const { protocolVersion = 13, origin } = given;
+    const options = {
+      ...given,
+      ...OVERRIDDEN,
+      createConnection:
+        given.createConnection || (address.isSecure ? connectSecurely : connectPlain),
+      defaultPort: given.defaultPort || address.defaultPort,
+      port: address.url.port || address.defaultPort,
+      host: address.hostname,
+      path: address.path,
+      socketPath: address.socketPath,
+      // 0 is no limit there, too.
+      timeout: Math.min(this.#limits.handshakeTimeout, LONGEST_TIMER),
+      headers: {
+        ...given.headers,
+        'Sec-WebSocket-Version': protocolVersion,
+        'Sec-WebSocket-Key': randomBytes(16).toString('base64'),
+        Connection: 'Upgrade',
+        Upgrade: 'websocket',
+      },
+    };
+    const { headers } = options;
+    // An aborted request would report it in its own words.
+    delete options.signal;
+    if (this.#extension !== null) {
+      headers['Sec-WebSocket-Extensions'] = this.#extension.offer;
+    }
+    if (this.#protocols.length > 0) {
+      headers['Sec-WebSocket-Protocol'] = this.#protocols.join(',');
+    }
+    if (origin) headers[protocolVersion < 13 ? 'Sec-WebSocket-Origin' : 'Origin'] = origin;
+    const { credentials } = address;
+    if (credentials !== undefined) options.auth = credentials;
+    return options;
+  }
+
+  /** Copies the options with the names of their headers in lower case: some may have to go. */
+  #prepareForRedirects() {
+    const address = this.#address;
+    const headers = {};
+    for (const [name, value] of Object.entries(this.#options.headers ?? {})) {
+      headers[name.toLowerCase()] = value;
+    }
+    this.#options = { ...this.#options, headers };
+    this.#origin = {
+      isLocal: address.socketPath !== undefined,
+      isSecure: address.isSecure,
+      place: address.socketPath ?? address.url.host,
+    };
+  }
+
+  /** The first authorization of a chain of redirects counts, if none was given as a header. */
+  #rememberAuthorization(options) {
+    if (this.#origin === null || !options.auth || this.#options.headers.authorization) return;
+    const encoded = Buffer.from(options.auth).toString('base64');
+    this.#options.headers.authorization = `Basic ${encoded}`;
+  }
+
+  /** Leaves out what is none of another host's business. */
+  #dropCredentials(options) {
+    const address = this.#address;
+    const origin = this.#origin;
+    const isLocal = address.socketPath !== undefined;
+    const isSame =
+      isLocal === origin.isLocal && (address.socketPath ?? address.url.host) === origin.place;
+    if (isSame && (!origin.isSecure || address.isSecure)) return;
+    for (const name of CREDENTIALS) delete options.headers[name];
+    if (!isSame) delete options.headers.host;
+    options.auth = undefined;
+  }
+
+  #send(options) {
+    const websocket = this.#websocket;
+    const { request: makeRequest } = this.#address.isSecure ? https : http;
+    const request = makeRequest(options);
+    const isCurrent = () => !this.#isOver && this.request === request;
+    this.request = request;
+    request.on('error', (error) => {
+      if (isCurrent()) this.#fail(error);
+    });
+    if (websocket._redirects > 0) {
+      websocket.emit('redirect', websocket.url, request);
+    }
+    if (options.timeout) {
+      request.on('timeout', () => {
+        if (isCurrent()) this.#fail(new Error('Opening handshake has timed out'));
+      });
+    }
+    request.on('response', (response) => {
+      if (isCurrent()) this.#respond(request, response);
+    });
+    request.on('upgrade', (response, socket, head) => {
+      if (isCurrent()) this.#upgrade(options, response, socket, head);
+      else socket.destroy();
+    });
+    if (options.finishRequest) options.finishRequest(request, websocket);
+    else request.end();
+  }
+
+  /** The server has not upgraded the connection. */
+  #respond(request, response) {
+    const websocket = this.#websocket;
+    const { location } = response.headers;
+    const { statusCode } = response;
+    if (location && this.#origin !== null && statusCode >= 300 && statusCode < 400) {
+      this.#redirect(request, location);
+    } else if (!websocket.emit('unexpected-response', request, response)) {
+      this.#fail(new Error(`Unexpected server response: ${statusCode}`));
+    }
+  }
+
+  #redirect(request, location) {
+    const websocket = this.#websocket;
+    const details = detailsOf(websocket);
+    details.redirects++;
+    if (details.redirects > (this.#options.maxRedirects ?? MAX_REDIRECTS)) {
+      this.#fail(new Error('Maximum redirects exceeded'));
+      return;
+    }
+    // From here on its events are of no interest.
+    this.request = null;
+    request.destroy();
+    try {
+      this.#address = new Address(location, this.#address);
+      details.url = this.#address.href;
+      const options = this.#requestOptions();
+      if (websocket.listenerCount('redirect') === 0) this.#dropCredentials(options);
+      this.#rememberAuthorization(options);
+      this.#send(options);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** The server has upgraded the connection. */
+  #upgrade(options, response, socket, head) {
+    const websocket = this.#websocket;
+    websocket.emit('upgrade', response);
+    // A listener may have closed it.
+    if (this.#isOver || websocket._readyState !== CONNECTING) {
+      socket.destroy();
+      return;
+    }
+    const fault = this.#faultOf(options, response.headers);
+    if (fault !== null) {
+      this.#drop(socket, new Error(fault));
+      return;
+    }
+    if (this.#context._phase >= PHASES.CLOSING) {
+      this.interrupt();
+      return;
+    }
+    try {
+      this.#attach(socket, head);
+    } catch (error) {
+      this.#drop(socket, error);
+      return;
+    }
+    this.#finish();
+    websocket._protocol = response.headers['sec-websocket-protocol'] ?? '';
+    const extensions = response.headers['sec-websocket-extensions'];
+    if (extensions !== undefined) this.#extension.accept(websocket, extensions);
+    websocket.emit('open');
+  }
+
+  /** Ends the connection with an error, because its response is not acceptable. */
+  #drop(socket, error) {
+    socket.destroy();
+    this.#fail(error);
+  }
+
+  #attach(socket, head) {
+    const websocket = this.#websocket;
+    const { createConnection, generateMask, finishRequest } = this.#options;
+    // Whoever has made the socket, or has seen it, may look at it later.
+    const isOurs = !createConnection && !finishRequest && !generateMask;
+    if (isOurs && isAdoptable(socket)) {
+      const id = adopt(this.#context, socket, head, '', this.#limits, false);
+      onAttached(websocket, id);
+    } else {
+      const settings = { limits: this.#limits, generateMask };
+      void new Bridge(websocket, this.#context, socket, head, settings);
+    }
+  }
+
+  /** Checks the headers of a response, with the messages of ws (RFC 6455 section 4.1). */
+  #faultOf(options, headers) {
+    if (headers.upgrade === undefined || headers.upgrade.toLowerCase() !== 'websocket') {
+      return 'Invalid Upgrade header';
+    }
+    if (headers['sec-websocket-accept'] !== acceptOf(options.headers['Sec-WebSocket-Key'])) {
+      return 'Invalid Sec-WebSocket-Accept header';
+    }
+    const protocol = headers['sec-websocket-protocol'];
+    if (protocol === undefined) {
+      if (this.#protocols.length > 0) return 'Server sent no subprotocol';
+    } else if (this.#protocols.length === 0) {
+      return 'Server sent a subprotocol but none was requested';
+    } else if (!this.#protocols.includes(protocol)) {
+      return 'Server sent an invalid subprotocol';
+    }
+    const extensions = headers['sec-websocket-extensions'];
+    if (extensions === undefined) return null;
+    if (this.#extension === null) {
+      return 'Server sent a Sec-WebSocket-Extensions header but no extension was requested';
+    }
+    return this.#extension.findFault(extensions);
+  }
+}
+
+module.exports = { OpeningRequest };
