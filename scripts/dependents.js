@@ -1,0 +1,121 @@
+'use strict';
+
+// Installs packages that build on ws, with this package in its place (npm's `overrides`), and runs
+// smoke tests of them: __tests__/dependents/*.js. A package of the name uvws satisfies any range of
+// ws that way.
+//
+//   node scripts/dependents.js               all
+//   node scripts/dependents.js mqtt          some, by file name
+
+const { execFileSync, spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const path = require('node:path');
+
+const ROOT = path.join(__dirname, '..');
+const TESTS = path.join(ROOT, '__tests__', 'dependents');
+const HOME = path.join(ROOT, 'build', 'dependents');
+
+/** Whole versions: a release of theirs must not fail a check of ours. */
+const DEPENDENCIES = {
+  '@fastify/websocket': '11.3.6',
+  fastify: '5.12.8',
+  'graphql-ws': '6.4.2',
+  graphql: '16.15.0',
+  mqtt: '5.16.0',
+  'socket.io': '4.8.4',
+  'socket.io-client': '4.8.4',
+  'y-websocket': '3.1.0',
+  yjs: '13.6.33',
+};
+
+const INSTALL_LIMIT = 120_000;
+const TEST_LIMIT = 30_000;
+
+/** Makes a tarball of the package with the binary that is built. Returns its path. */
+function pack() {
+  const copy = path.join(HOME, 'uvws');
+  fs.rmSync(copy, { recursive: true, force: true });
+  const prebuilt = path.join(copy, 'prebuilds', `${process.platform}-${process.arch}`);
+  fs.mkdirSync(prebuilt, { recursive: true });
+  for (const name of ['index.js', 'index.mjs', 'index.d.ts', 'lib', 'package.json']) {
+    fs.cpSync(path.join(ROOT, name), path.join(copy, name), { recursive: true });
+  }
+  fs.copyFileSync(path.join(ROOT, 'uvws.node'), path.join(prebuilt, 'uvws.node'));
+  const output = npm(['pack', '--ignore-scripts', '--json'], copy);
+  return path.join(copy, JSON.parse(output)[0].filename);
+}
+
+function npm(args, cwd) {
+  return execFileSync('npm', args, {
+    cwd,
+    encoding: 'utf8',
+    shell: process.platform === 'win32',
+    stdio: ['ignore', 'pipe', 'inherit'],
+    timeout: INSTALL_LIMIT,
+  });
+}
+
+/** Installs the dependents with `ws` overridden, and checks that there is no other one. */
+function install() {
+  fs.mkdirSync(HOME, { recursive: true });
+  const tarball = `file:${path.relative(HOME, pack())}`;
+  fs.writeFileSync(
+    path.join(HOME, 'package.json'),
+    JSON.stringify({
+      name: 'dependents',
+      private: true,
+      dependencies: { ...DEPENDENCIES, ws: tarball },
+      overrides: { ws: '$ws' },
+    }),
+  );
+  // What was packed before under the same name is not to be taken from a lock.
+  fs.rmSync(path.join(HOME, 'package-lock.json'), { force: true });
+  fs.rmSync(path.join(HOME, 'node_modules', 'ws'), { recursive: true, force: true });
+  npm(['install', '--no-audit', '--no-fund', '--ignore-scripts', '--prefer-offline'], HOME);
+  const { name } = JSON.parse(
+    fs.readFileSync(path.join(HOME, 'node_modules', 'ws', 'package.json'), 'utf8'),
+  );
+  if (name !== 'uvws') throw new Error(`ws is ${name}`);
+  const listed = npm(['ls', 'ws', '--all', '--parseable'], HOME).trim().split('\n');
+  if (listed.length !== 1) throw new Error(`there is more than one ws:\n${listed.join('\n')}`);
+}
+
+/** Runs the tests, and returns the names of those that failed. */
+function run(names) {
+  const failed = [];
+  for (const name of names) {
+    const file = path.join(HOME, name);
+    // Run from where the dependents are installed, so that `require` finds them.
+    fs.copyFileSync(path.join(TESTS, name), file);
+    const { status, signal } = spawnSync(process.execPath, ['--test', file], {
+      cwd: HOME,
+      stdio: 'inherit',
+      timeout: TEST_LIMIT,
+      killSignal: 'SIGKILL',
+    });
+    if (status !== 0) {
+      console.error(`${name}: ${signal ? `ended by ${signal}` : `exited with ${status}`}`);
+      failed.push(name);
+    }
+  }
+  return failed;
+}
+
+/** Installs and runs; for scripts/test.js. */
+function checkDependents(wanted = []) {
+  install();
+  const names = fs
+    .readdirSync(TESTS)
+    .filter((name) => name.endsWith('.js'))
+    .filter((name) => wanted.length === 0 || wanted.includes(path.basename(name, '.js')));
+  const failed = run(names);
+  return { passed: names.length - failed.length, failed };
+}
+
+module.exports = { checkDependents };
+
+if (require.main === module) {
+  const { passed, failed } = checkDependents(process.argv.slice(2));
+  console.log(`${passed} passed, ${failed.length} failed`);
+  process.exitCode = failed.length === 0 ? 0 : 1;
+}
