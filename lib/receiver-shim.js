@@ -15,7 +15,7 @@ class ReceiverShim extends EventEmitter {
    */
   constructor(websocket, options) {
     super();
-    this._extensions = websocket._extensions;
+    this._extensions = websocket._details?.extensions ?? {};
     this._isServer = websocket._isServer;
     this._maxBufferedChunks = options.maxBufferedChunks | 0;
     this._maxFragments = options.maxFragments | 0;
