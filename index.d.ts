@@ -7,12 +7,12 @@
 
 import { EventEmitter } from 'node:events';
 import {
-  ClientRequestArgs,
+  ClientRequest,
   IncomingMessage,
   OutgoingHttpHeaders,
   Server as HTTPServer,
 } from 'node:http';
-import { Server as HTTPSServer } from 'node:https';
+import { RequestOptions, Server as HTTPSServer } from 'node:https';
 import { Duplex, DuplexOptions } from 'node:stream';
 
 declare class WebSocket extends EventEmitter {
@@ -36,7 +36,12 @@ declare class WebSocket extends EventEmitter {
    * What fails later is told by 'error' and then 'close' with 1006. A name is looked up; its
    * addresses are tried as RFC 8305 says, 250 ms apart.
    *
-   * @param address `ws:` or `http:` URL. `wss:` and `ws+unix:` throw `ERR_UVWS_NOT_SUPPORTED`
+   * The handshake is native, from the next tick on, for a `ws:` URL. Node's HTTP client does it for
+   * other URLs, where an option asks for it (see `ClientOptions`), and where there is a listener for
+   * 'upgrade' or 'unexpected-response' by then. A plain TCP connection is native afterwards.
+   *
+   * @param address `ws:`, `wss:`, `http:`, `https:` or `ws+unix:` URL. The last one is
+   *   `ws+unix:/path/of/socket:/path?query`
    * @param protocols Subprotocols to offer; the server has to choose one of them
    * @throws {SyntaxError} The URL or a subprotocol is not valid
    * @throws {RangeError} `protocolVersion` or `family` is none that exists
@@ -148,6 +153,15 @@ declare class WebSocket extends EventEmitter {
   /** Drops the connection: 'close' with 1006 follows, without 'error' if it was open. */
   terminate(): void;
 
+  /**
+   * Opens an object that was made with `null` on a stream whose opening handshake is done. The
+   * stream may be any Duplex; it becomes the WebSocket's.
+   *
+   * @param head What has been read from the stream behind the handshake
+   * @param options `maxPayload` and `maxFragments` are without limit if they are not given
+   */
+  setSocket(socket: Duplex, head: Buffer, options?: WebSocket.ConnectionOptions): void;
+
   /** Registers a listener once; other types than these are ignored. */
   addEventListener<K extends keyof WebSocket.WebSocketEventMap>(
     type: K,
@@ -166,7 +180,9 @@ declare class WebSocket extends EventEmitter {
   /**
    * | event | arguments | when |
    * | --- | --- | --- |
-   * | upgrade | response | the server has accepted; before 'open' |
+   * | redirect | url, request | a redirect is followed, with `followRedirects`. Who listens decides what credentials go along: none are left out |
+   * | upgrade | response | the server has answered with 101; before the response is checked |
+   * | unexpected-response | request, response | the server has answered otherwise. Who listens has to end it; without a listener it is an error |
    * | open | | messages can be sent |
    * | message | data, isBinary | a whole message has come. Text is a Buffer and `false` |
    * | ping, pong | data | a frame of that kind has come. PING frames are answered before |
@@ -176,7 +192,15 @@ declare class WebSocket extends EventEmitter {
    */
   on(event: 'close', listener: (this: WebSocket, code: number, reason: Buffer) => void): this;
   on(event: 'error', listener: (this: WebSocket, error: Error) => void): this;
-  on(event: 'upgrade', listener: (this: WebSocket, request: IncomingMessage) => void): this;
+  on(event: 'upgrade', listener: (this: WebSocket, response: IncomingMessage) => void): this;
+  on(
+    event: 'redirect',
+    listener: (this: WebSocket, url: string, request: ClientRequest) => void,
+  ): this;
+  on(
+    event: 'unexpected-response',
+    listener: (this: WebSocket, request: ClientRequest, response: IncomingMessage) => void,
+  ): this;
   on(
     event: 'message',
     listener: (this: WebSocket, data: WebSocket.RawData, isBinary: boolean) => void,
@@ -187,7 +211,15 @@ declare class WebSocket extends EventEmitter {
 
   once(event: 'close', listener: (this: WebSocket, code: number, reason: Buffer) => void): this;
   once(event: 'error', listener: (this: WebSocket, error: Error) => void): this;
-  once(event: 'upgrade', listener: (this: WebSocket, request: IncomingMessage) => void): this;
+  once(event: 'upgrade', listener: (this: WebSocket, response: IncomingMessage) => void): this;
+  once(
+    event: 'redirect',
+    listener: (this: WebSocket, url: string, request: ClientRequest) => void,
+  ): this;
+  once(
+    event: 'unexpected-response',
+    listener: (this: WebSocket, request: ClientRequest, response: IncomingMessage) => void,
+  ): this;
   once(
     event: 'message',
     listener: (this: WebSocket, data: WebSocket.RawData, isBinary: boolean) => void,
@@ -198,7 +230,15 @@ declare class WebSocket extends EventEmitter {
 
   off(event: 'close', listener: (this: WebSocket, code: number, reason: Buffer) => void): this;
   off(event: 'error', listener: (this: WebSocket, error: Error) => void): this;
-  off(event: 'upgrade', listener: (this: WebSocket, request: IncomingMessage) => void): this;
+  off(event: 'upgrade', listener: (this: WebSocket, response: IncomingMessage) => void): this;
+  off(
+    event: 'redirect',
+    listener: (this: WebSocket, url: string, request: ClientRequest) => void,
+  ): this;
+  off(
+    event: 'unexpected-response',
+    listener: (this: WebSocket, request: ClientRequest, response: IncomingMessage) => void,
+  ): this;
   off(
     event: 'message',
     listener: (this: WebSocket, data: WebSocket.RawData, isBinary: boolean) => void,
@@ -325,36 +365,71 @@ declare namespace WebSocket {
     maxPayload?: number | undefined;
     /** Whether to deliver text without checking that it is UTF-8. Default false. */
     skipUTF8Validation?: boolean | undefined;
-    /** Without effect. Default true. */
+    /**
+     * Whether several of 'message', 'ping' and 'pong' may come in one turn of the loop. Default
+     * true. With false each has a turn to itself, so that what promises do follows in between.
+     */
     allowSynchronousEvents?: boolean | undefined;
+    /** Without effect: bytes are not kept in chunks. */
+    maxBufferedChunks?: number | undefined;
+    /** Without effect: at most one answer to a PING waits, to the last one. */
+    maxPendingAutoPongs?: number | undefined;
     /** Without effect: the extension is never in use. */
     perMessageDeflate?: boolean | object | undefined;
   }
 
   /**
-   * Options of a client. What else `ws` passes on to `http.request`, such as `agent`,
-   * `createConnection`, `lookup` or `localAddress`, throws `ERR_UVWS_NOT_SUPPORTED`, and so do
-   * `followRedirects`, `finishRequest` and `generateMask`.
+   * Options of a client, and those of `https.request`, except what the URL says: `host`,
+   * `hostname`, `method`, `path`, `port`, `protocol`, `socketPath` and `timeout`.
+   *
+   * Node's HTTP client does the handshake with any option that is not described here, such as
+   * `agent`, `createConnection`, `localAddress` or `lookup`, and with `finishRequest`,
+   * `followRedirects`, `generateMask` and `protocolVersion: 8`.
    */
-  interface ClientOptions extends ConnectionOptions {
+  interface ClientOptions extends ConnectionOptions, Omit<RequestOptions, OverriddenOptions> {
     /** `user:password` of an Authorization header. That of the URL, or a given header, counts more. */
     auth?: string | undefined;
     /** IP version: 4, 6, or 0 for both, the default. */
-    family?: 0 | 4 | 6 | undefined;
+    family?: number | undefined;
+    /**
+     * Called with each request in place of `request.end()`, which it has to call: at once or later,
+     * for example when it has set a header.
+     */
+    finishRequest?: ((request: ClientRequest, websocket: WebSocketAlias) => void) | undefined;
+    /** Whether to follow redirects. Default false. */
+    followRedirects?: boolean | undefined;
+    /** Fills the masking key of each frame. Default: the system's random generator. */
+    generateMask?: ((mask: Buffer) => void) | undefined;
     /** Time for the opening handshake, name lookup included; 0 for no limit, the default. */
     handshakeTimeout?: number | undefined;
     /** Further header lines. An array is several lines. Those of the handshake are left out. */
     headers?: OutgoingHttpHeaders | { [name: string]: string | string[] } | undefined;
+    /** Most redirects to follow. Default 10. */
+    maxRedirects?: number | undefined;
     /** The Origin header. */
     origin?: string | undefined;
     /** Subprotocols, if they are not an argument of their own. */
     protocols?: string | string[] | undefined;
-    /** The protocol version. Default and only one: 13. */
+    /** The protocol version: 13, the default, or 8, which names the origin otherwise. */
     protocolVersion?: number | undefined;
     /** Gives up the opening handshake when it aborts: 'error' with `ABORT_ERR`, 'close' with 1006. */
     signal?: AbortSignal | undefined;
-    agent?: ClientRequestArgs['agent'];
   }
+
+  /** Options of `https.request` that the URL overrides, or that are described otherwise. */
+  type OverriddenOptions =
+    | 'host'
+    | 'hostname'
+    | 'method'
+    | 'path'
+    | 'port'
+    | 'protocol'
+    | 'socketPath'
+    | 'timeout'
+    | 'headers'
+    | 'auth'
+    | 'family'
+    | 'signal';
 
   type VerifyClientCallbackSync<Request extends IncomingMessage = IncomingMessage> = (info: {
     origin: string;

@@ -475,3 +475,54 @@ test('without allowSynchronousEvents each message has a turn of the loop', async
   expect(new Set(turns).size).toBe(300);
   expect(pings).toBe(1);
 });
+
+testOurs('drain() does not leave a handshake behind that Node does', async () => {
+  const { Context } = require('..');
+  const { url } = await httpServer();
+  const context = new Context();
+  const websocket = dial(url, { ...AGENT, context });
+  expect(context.stats().pendingConnects).toBe(1);
+  const seen = [];
+  websocket.on('error', (error) => seen.push(error.code));
+  websocket.on('close', () => seen.push('websocket'));
+  context.on('close', () => seen.push('context'));
+  await context.drain();
+  expect(seen).toEqual(['ERR_UVWS_CONTEXT_CLOSED', 'websocket', 'context']);
+});
+
+test("an 'upgrade' listener gets the response of Node, even one that is not acceptable", async () => {
+  const server = net.createServer((socket) => {
+    socket.once('data', () => {
+      socket.end('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n');
+    });
+  });
+  server.listen(0);
+  await once(server, 'listening');
+  defer(() => new Promise((resolve) => server.close(resolve)));
+  const websocket = dial(`ws://localhost:${server.address().port}`);
+  const upgraded = once(websocket, 'upgrade');
+  const failed = errorOf(websocket);
+  const [response] = await upgraded;
+  expect(response).toBeInstanceOf(http.IncomingMessage);
+  expect(response.headers.upgrade).toBe('x');
+  expect((await failed).message).toBe('Invalid Upgrade header');
+});
+
+test('a connection that an agent made and one that Node carries compress', async () => {
+  const compressing = new ws.WebSocketServer({ port: 0, perMessageDeflate: true });
+  defer(() => new Promise((resolve) => compressing.close(resolve)));
+  await once(compressing, 'listening');
+  compressing.on('connection', (websocket) => {
+    websocket.on('message', (data, binary) => websocket.send(data, { binary }));
+  });
+  const { port } = compressing.address();
+  for (const options of [AGENT, { createConnection: () => net.connect(port, 'localhost') }]) {
+    const websocket = await open(`ws://localhost:${port}`, options);
+    expect(websocket.extensions).toBe('permessage-deflate');
+    const message = 'compressible '.repeat(10_000);
+    expect(await echo(websocket, message)).toBe(message);
+    expect(websocket._socket.bytesRead).toBeLessThan(message.length / 2);
+    websocket.close();
+    await closing(websocket);
+  }
+});

@@ -84,10 +84,10 @@ describe('negotiation', () => {
   test('a client refuses a parameter that it has excluded', async () => {
     const { url } = await serve({ perMessageDeflate: { clientNoContextTakeover: true } });
     const client = new WebSocket(url, { perMessageDeflate: { clientNoContextTakeover: false } });
-    const closed = once(client, 'close');
+    const closed = new Promise((resolve) => client.on('close', resolve));
     const [error] = await once(client, 'error');
     expect(error.message).toBe('Invalid Sec-WebSocket-Extensions header');
-    expect((await closed)[0]).toBe(1006);
+    expect(await closed).toBe(1006);
   });
 });
 

@@ -10,11 +10,12 @@ const { Offer } = require('./deflate');
  * acceptable.
  *
  * @param {boolean | object} perMessageDeflate The option of that name
+ * @param {number} maxPayload Largest message in bytes; 0 for no limit
  * @returns {import('./deflate').Offer | null} The offer
  */
-function offerOf(perMessageDeflate) {
+function offerOf(perMessageDeflate, maxPayload) {
   if (!perMessageDeflate) return null;
-  return new Offer(perMessageDeflate);
+  return new Offer(perMessageDeflate, maxPayload);
 }
 
 module.exports = { offerOf };

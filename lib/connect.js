@@ -81,6 +81,7 @@ function needsRequest(address, options) {
   for (const name in options) {
     const value = options[name];
     if (value && !NATIVE_OPTIONS.has(name)) return true;
+    if (name === 'setHost' && value === false) return true;
   }
   const { family } = options;
   return family !== undefined && family !== 0 && family !== 4 && family !== 6;
@@ -184,6 +185,7 @@ class Beginning {
 
   /** The http.ClientRequest: there is one from now on. */
   get request() {
+    if (this.#websocket._readyState !== CONNECTING) return null;
     useRequest(this.#websocket, this.#context, this.#wanted);
     return this.#websocket._details.handshake.request;
   }
@@ -273,11 +275,11 @@ function connect(websocket, address, protocols, options) {
     limits: limitsOf(options, 0),
     extension: null,
   };
-  wanted.extension = offerOf(options.perMessageDeflate ?? true, wanted.limits);
+  wanted.extension = offerOf(options.perMessageDeflate ?? true, wanted.limits.maxPayload);
 
   const details = detailsOf(websocket);
   details.url = wanted.address.href;
-  details.closeTimeout = wanted.limits.closeTimeout;
+  details.options = options;
   details.extension = wanted.extension;
   if (options.allowSynchronousEvents === false) websocket._flags |= STAGGERED;
   websocket._scope = captureScope('WEBSOCKET');

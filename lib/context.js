@@ -240,7 +240,10 @@ class Context extends EventEmitter {
   /** Returns how much there is of everything, and how much there has been. */
   stats() {
     settle();
-    return this.#isDestroyed ? { ...NO_STATS } : native.contextStats(this._id);
+    if (this.#isDestroyed) return { ...NO_STATS };
+    const stats = native.contextStats(this._id);
+    stats.pendingConnects += this._handshakes.size;
+    return stats;
   }
 
   /** As close(), for `await using`. */
@@ -297,6 +300,7 @@ class Context extends EventEmitter {
   /** The last handle is closed: the end; for lib/deliver.js. */
   _conclude() {
     for (const bridge of this._bridges) bridge.abandon();
+    for (const handshake of this._handshakes) handshake.conclude();
     live.delete(this);
     if (live.size === 0) process.removeListener('exit', flushForExit);
     for (const forget of this.#forgetSignals) forget();

@@ -43,9 +43,13 @@ function acceptOffer(perMessageDeflate, header) {
 class Offer {
   #deflate;
 
-  /** @param {true | object} perMessageDeflate The option of the client */
-  constructor(perMessageDeflate) {
-    this.#deflate = new PerMessageDeflate({ ...subOptions(perMessageDeflate), isServer: false });
+  /**
+   * @param {true | object} perMessageDeflate The option of the client
+   * @param {number} maxPayload Largest message in bytes; 0 for no limit
+   */
+  constructor(perMessageDeflate, maxPayload) {
+    const options = { ...subOptions(perMessageDeflate), isServer: false, maxPayload };
+    this.#deflate = new PerMessageDeflate(options);
     /** The value of the Sec-WebSocket-Extensions header. */
     this.offer = extension.format({ [extensionName]: this.#deflate.offer() });
   }

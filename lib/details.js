@@ -31,12 +31,14 @@ class Details {
     this.extension = null;
     /** @type {number} Redirects that a client has followed. */
     this.redirects = 0;
-    /** @type {number | undefined} The `closeTimeout` of a client. */
-    this.closeTimeout = undefined;
+    /** @type {object | null} The options of a client. */
+    this.options = null;
     /** @type {import('./bridge') | null} What carries the connection, if a JavaScript stream does. */
     this.bridge = null;
     /** @type {import('./staggered') | null} Events that wait for a turn of their own. */
     this.staggered = null;
+    /** @type {import('./receiver-shim') | null} What code written for ws listens to. */
+    this.receiver = null;
     /** @type {import('./sender-shim') | null} What code written for ws sends frames with. */
     this.sender = null;
     /** @type {object | undefined} The extensions in use, by name. */

@@ -130,9 +130,11 @@ function onPeerClose(websocket, code, view) {
   details.closeCode = code;
   details.closeReason = reason;
   websocket._flags |= CLOSE_RECEIVED;
-  if (websocket._readyState !== OPEN) return;
-  if (code === NO_STATUS_RECEIVED) sendClose(websocket, 0, undefined);
-  else sendClose(websocket, code, reason);
+  if (websocket._readyState === OPEN) {
+    if (code === NO_STATUS_RECEIVED) sendClose(websocket, 0, undefined);
+    else sendClose(websocket, code, reason);
+  }
+  if (details.receiver !== null) details.receiver.emit('conclude', code, reason);
 }
 
 /**

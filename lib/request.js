@@ -17,6 +17,7 @@ const { detailsOf } = require('./details');
 const { contextClosed } = require('./failure');
 const { acceptOf } = require('./handshake');
 const { conclude, onAttached } = require('./incoming');
+const { terminate } = require('./outgoing');
 const { CLOSING, CONNECTING, PHASES, TERMINATED } = require('./constants');
 
 /** As in ws and curl. */
@@ -109,31 +110,51 @@ class OpeningRequest {
 
   /** Gives up, because the WebSocket has been closed. Its error is set. */
   abandon() {
-    const { request } = this;
     if (this.#isOver) return;
-    this.#finish();
-    if (request !== null) {
-      request.destroy();
-      // It stays open if the response is complete.
-      if (request.socket) request.socket.destroy();
-    }
+    this.#drop();
     process.nextTick(conclude, this.#websocket);
   }
 
-  /** The context ends; for lib/context.js. */
+  /** The context is closing; for lib/context.js. */
   interrupt() {
+    this.#fail(this.#interruption());
+  }
+
+  /** The context has ended: all is over when this returns; for lib/context.js. */
+  conclude() {
+    this.#give(this.#interruption());
+    this.#drop();
+    conclude(this.#websocket);
+  }
+
+  #interruption() {
     const message = 'The context was closed before the connection was established';
-    this.#fail(contextClosed(message, this.#context._cause));
+    return contextClosed(message, this.#context._cause);
   }
 
   /** Ends this with an error. */
   #fail(error) {
     if (this.#isOver) return;
+    this.#give(error);
+    this.abandon();
+  }
+
+  /** Sets the error that the WebSocket ends with. */
+  #give(error) {
     const websocket = this.#websocket;
     detailsOf(websocket).error ??= error;
     websocket._readyState = CLOSING;
     websocket._flags |= TERMINATED;
-    this.abandon();
+  }
+
+  /** Destroys the request that is under way. */
+  #drop() {
+    const { request } = this;
+    this.#finish();
+    if (request === null) return;
+    request.destroy();
+    // It stays open if the response is complete.
+    if (request.socket) request.socket.destroy();
   }
 
   #finish() {
@@ -291,7 +312,7 @@ class OpeningRequest {
     }
     const fault = this.#faultOf(options, response.headers);
     if (fault !== null) {
-      this.#drop(socket, new Error(fault));
+      this.#refuse(socket, new Error(fault));
       return;
     }
     if (this.#context._phase >= PHASES.CLOSING) {
@@ -301,18 +322,26 @@ class OpeningRequest {
     try {
       this.#attach(socket, head);
     } catch (error) {
-      this.#drop(socket, error);
+      this.#refuse(socket, error);
       return;
     }
     this.#finish();
     websocket._protocol = response.headers['sec-websocket-protocol'] ?? '';
     const extensions = response.headers['sec-websocket-extensions'];
-    if (extensions !== undefined) this.#extension.accept(websocket, extensions);
+    if (extensions !== undefined) {
+      try {
+        this.#extension.accept(websocket, extensions);
+      } catch (error) {
+        detailsOf(websocket).error = error;
+        terminate(websocket);
+        return;
+      }
+    }
     websocket.emit('open');
   }
 
   /** Ends the connection with an error, because its response is not acceptable. */
-  #drop(socket, error) {
+  #refuse(socket, error) {
     socket.destroy();
     this.#fail(error);
   }

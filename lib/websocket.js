@@ -8,6 +8,7 @@ const { detailsOf } = require('./details');
 const { close, send, sendControl, terminate } = require('./outgoing');
 const { checkObject } = require('./validation');
 const Context = require('./context');
+const ReceiverShim = require('./receiver-shim');
 const SenderShim = require('./sender-shim');
 const Socket = require('./socket');
 const { captureScope } = require('./async-scope');
@@ -67,28 +68,35 @@ function quickFlags(data, options) {
  */
 class WebSocket extends Emitter {
   /**
-   * Connects to a server. Options that are not listed here are those of ws that concern TLS,
-   * proxies and redirects: they throw ERR_UVWS_NOT_SUPPORTED where they would matter.
+   * Connects to a server. Options that are not listed here are those of https.request(): with them
+   * Node's HTTP client does the opening handshake.
    *
-   * @param {string | URL | null} address The URL: `ws:` or `http:`. `null` makes the object of a
-   *   server connection; a WebSocketServer does that with the class it is given
+   * @param {string | URL | null} address The URL: `ws:`, `wss:`, `http:`, `https:` or `ws+unix:`.
+   *   `null` makes the object of a server connection; a WebSocketServer does that with the class it
+   *   is given
    * @param {string | string[]} [protocols] Subprotocols to offer
    * @param {object} [options]
    * @param {string} [options.auth] `user:password` for an Authorization header; that of the URL
    *   counts more
+   * @param {boolean} [options.allowSynchronousEvents=true] Whether several events may come in one
+   *   turn of the loop
    * @param {boolean} [options.autoPong=true] Whether to answer PING frames
    * @param {number} [options.closeTimeout=30000] Milliseconds from our Close frame to the end of
    *   the connection, at the latest
    * @param {import('./context')} [options.context] The context to join; the default one without it
    * @param {0 | 4 | 6} [options.family=0] IP version to use; 0 for both
+   * @param {Function} [options.finishRequest] Ends each request, as (request, websocket)
+   * @param {boolean} [options.followRedirects=false] Whether to follow redirects
+   * @param {Function} [options.generateMask] Fills the masking key of each frame
    * @param {number} [options.handshakeTimeout] Milliseconds for the opening handshake, the name
    *   lookup included; no limit without it
    * @param {object} [options.headers] Further header lines of the request
    * @param {number} [options.maxFragments=16384] Most fragments of one message; 0 for no limit
    * @param {number} [options.maxPayload=104857600] Largest message in bytes; 0 for no limit
+   * @param {number} [options.maxRedirects=10] Most redirects to follow
    * @param {string} [options.origin] The Origin header
    * @param {string | string[]} [options.protocols] Subprotocols, if not given before
-   * @param {13} [options.protocolVersion=13] The protocol version
+   * @param {8 | 13} [options.protocolVersion=13] The protocol version
    * @param {AbortSignal} [options.signal] Gives up the opening handshake when it aborts
    * @param {boolean} [options.skipUTF8Validation=false] Whether to deliver text without checking
    *   that it is UTF-8
@@ -290,12 +298,19 @@ class WebSocket extends Emitter {
     return details.sender;
   }
 
+  /** What tells of the peer's Close frame. */
+  get _receiver() {
+    if (this._readyState === CONNECTING) return null;
+    const details = detailsOf(this);
+    details.receiver ??= new ReceiverShim(this, this._server?.options ?? details.options ?? {});
+    return details.receiver;
+  }
+
   /** Stands for the timer of the closing handshake, once that has begun. */
   get _closeTimer() {
     if ((this._flags & CLOSE_SENT) === 0) return null;
-    const timeout =
-      this._server === null ? this._details?.closeTimeout : this._server.options.closeTimeout;
-    return { _idleTimeout: timeout ?? CLOSE_TIMEOUT };
+    const options = this._server === null ? this._details?.options : this._server.options;
+    return { _idleTimeout: options?.closeTimeout ?? CLOSE_TIMEOUT };
   }
 
   get _isServer() {
