@@ -13,7 +13,14 @@ import {
   Server as HTTPServer,
 } from 'node:http';
 import { RequestOptions, Server as HTTPSServer } from 'node:https';
-import { Duplex, DuplexOptions } from 'node:stream';
+import {
+  Http2SecureServer,
+  Http2Server,
+  IncomingHttpHeaders as IncomingHttp2Headers,
+  ServerHttp2Stream,
+} from 'node:http2';
+import { Duplex, DuplexOptions, Writable } from 'node:stream';
+import { ZlibOptions } from 'node:zlib';
 
 declare class WebSocket extends EventEmitter {
   /** The opening handshake is under way. */
@@ -73,7 +80,7 @@ declare class WebSocket extends EventEmitter {
    * sent after the end is counted as well, and stays.
    */
   readonly bufferedAmount: number;
-  /** Names of the extensions in use: `''`. */
+  /** Names of the extensions in use: `'permessage-deflate'` or `''`. */
   readonly extensions: string;
   /** Whether `pause()` was called after `resume()`. */
   readonly isPaused: boolean;
@@ -138,7 +145,10 @@ declare class WebSocket extends EventEmitter {
   send(
     data: WebSocket.BufferLike,
     options: {
-      /** Without effect: no extension is in use. */
+      /**
+       * Whether to compress the message (RFC 7692), where that was agreed on. Default true. The
+       * first fragment decides.
+       */
       compress?: boolean | undefined;
       /** Whether to send a binary message. */
       binary?: boolean | undefined;
@@ -374,8 +384,11 @@ declare namespace WebSocket {
     maxBufferedChunks?: number | undefined;
     /** Without effect: at most one answer to a PING waits, to the last one. */
     maxPendingAutoPongs?: number | undefined;
-    /** Without effect: the extension is never in use. */
-    perMessageDeflate?: boolean | object | undefined;
+    /**
+     * Whether, and how, to compress messages (RFC 7692), if the peer agrees. Default true for
+     * clients and false for servers.
+     */
+    perMessageDeflate?: boolean | PerMessageDeflateOptions | undefined;
   }
 
   /**
@@ -431,6 +444,33 @@ declare namespace WebSocket {
     | 'family'
     | 'signal';
 
+  type CertMeta = string | string[] | Buffer | Buffer[];
+
+  type FinishRequestCallback = (request: ClientRequest, websocket: WebSocketAlias) => void;
+
+  /** What is offered, demanded and used of permessage-deflate (RFC 7692 section 7.1). */
+  interface PerMessageDeflateOptions {
+    /**
+     * Whether the server keeps no window from one message to the next, which saves memory. True
+     * demands it, false refuses it. Default: as the peer likes.
+     */
+    serverNoContextTakeover?: boolean | undefined;
+    /** The same for the client's window. */
+    clientNoContextTakeover?: boolean | undefined;
+    /** Window of the server, 2^8 to 2^15 bytes; false refuses a demand of the peer. */
+    serverMaxWindowBits?: boolean | number | undefined;
+    /** Window of the client. True tells the server that it may demand one, false that it may not. */
+    clientMaxWindowBits?: boolean | number | undefined;
+    /** `level` and `memLevel` count. */
+    zlibDeflateOptions?: ZlibOptions | undefined;
+    /** Without effect on connections. */
+    zlibInflateOptions?: ZlibOptions | undefined;
+    /** Smallest message to compress, where our side keeps no window. Default 1,024. */
+    threshold?: number | undefined;
+    /** Without effect on connections: they do not use Node's thread pool. */
+    concurrencyLimit?: number | undefined;
+  }
+
   type VerifyClientCallbackSync<Request extends IncomingMessage = IncomingMessage> = (info: {
     origin: string;
     secure: boolean;
@@ -459,8 +499,11 @@ declare namespace WebSocket {
     port?: number | undefined;
     /** Length of the system's queue of connections that are not yet accepted. Default 511. */
     backlog?: number | undefined;
-    /** HTTP server whose upgrades to take. Its plain TCP connections become native ones. */
-    server?: HTTPServer<V> | HTTPSServer<V> | undefined;
+    /**
+     * HTTP server whose upgrades to take. Its plain TCP connections become native ones; of those of
+     * TLS and HTTP/2 (RFC 8441) Node goes on to carry the bytes.
+     */
+    server?: HTTPServer<V> | HTTPSServer<V> | Http2Server | Http2SecureServer | undefined;
     /** Whether only `handleUpgrade()` brings connections. Default false. */
     noServer?: boolean | undefined;
     /** The only path to accept, compared without the query; other requests get 400. */
@@ -506,6 +549,8 @@ declare namespace WebSocket {
     options: ServerOptions<T, U>;
     /** The open connections, with `clientTracking`. */
     clients: Set<InstanceType<T>>;
+    /** The user's; ws declares it. */
+    path: string;
     /** The context that the server belongs to. */
     readonly context: Context;
 
@@ -534,17 +579,39 @@ declare namespace WebSocket {
     close(cb?: (err?: Error) => void): void;
 
     /**
-     * Upgrades a connection of Node's. Its socket is taken over and destroyed on Node's side.
+     * Upgrades a connection of Node's. A plain `net.Socket` is taken over and destroyed on Node's
+     * side; any other stream goes on to carry the bytes, as the WebSocket's.
      *
      * @param callback Called with the WebSocket before anything that it receives
-     * @throws {Error} `ERR_UVWS_NOT_SUPPORTED`: the socket is no plain `net.Socket`. Without a code:
-     *   it was upgraded before
+     * @throws {Error} The socket was upgraded before
      */
     handleUpgrade(
       request: InstanceType<U>,
       socket: Duplex,
       upgradeHead: Buffer,
       callback: (client: InstanceType<T>, request: InstanceType<U>) => void,
+    ): void;
+
+    /**
+     * Accepts a WebSocket over HTTP/2 (RFC 8441): a stream of an extended CONNECT request. For
+     * servers of HTTP/2 that were not given as `server`; they need the setting
+     * `enableConnectProtocol`.
+     *
+     * ```js
+     * const server = http2.createSecureServer({ key, cert, settings: { enableConnectProtocol: true } });
+     * server.on('stream', (stream, headers) => {
+     *   if (headers[':protocol'] === 'websocket') wss.handleStream(stream, headers, onConnection);
+     * });
+     * ```
+     *
+     * @param callback Called with the WebSocket and an object with `method`, `url`, `headers`,
+     *   `stream` and `socket`
+     * @throws {Error} The stream was accepted before
+     */
+    handleStream(
+      stream: ServerHttp2Stream,
+      headers: IncomingHttp2Headers,
+      callback: (client: InstanceType<T>, request: StreamRequest) => void,
     ): void;
 
     /** Decides by `path` whether a request is for this server. May be replaced. */
@@ -555,9 +622,9 @@ declare namespace WebSocket {
      * | --- | --- | --- |
      * | listening | | the port is bound |
      * | connection | websocket, request | a connection is open |
-     * | headers | lines, request | before the response is sent; lines may be appended |
+     * | headers | lines, request | before the response is sent; lines may be appended. With `server` and `noServer` they may be changed |
      * | error | error | listening has failed |
-     * | wsClientError | error, socket, request | `handleUpgrade()` refuses a request; the listener owns the socket |
+     * | wsClientError | error, socket, request | a request for an upgrade is refused; the listener owns the socket |
      * | close | | after `close()` |
      */
     on(
@@ -592,9 +659,62 @@ declare namespace WebSocket {
     ): this;
     once(event: string | symbol, listener: (this: Server<T>, ...args: any[]) => void): this;
 
+    off(
+      event: 'connection',
+      cb: (this: Server<T>, websocket: InstanceType<T>, request: InstanceType<U>) => void,
+    ): this;
+    off(event: 'error', cb: (this: Server<T>, error: Error) => void): this;
+    off(
+      event: 'headers',
+      cb: (this: Server<T>, headers: string[], request: InstanceType<U>) => void,
+    ): this;
+    off(event: 'close' | 'listening', cb: (this: Server<T>) => void): this;
+    off(
+      event: 'wsClientError',
+      cb: (this: Server<T>, error: Error, socket: Duplex, request: InstanceType<U>) => void,
+    ): this;
     off(event: string | symbol, listener: (this: Server<T>, ...args: any[]) => void): this;
-    addListener(event: string | symbol, listener: (this: Server<T>, ...args: any[]) => void): this;
+
+    addListener(
+      event: 'connection',
+      cb: (websocket: InstanceType<T>, request: InstanceType<U>) => void,
+    ): this;
+    addListener(event: 'error', cb: (error: Error) => void): this;
+    addListener(event: 'headers', cb: (headers: string[], request: InstanceType<U>) => void): this;
+    addListener(event: 'close' | 'listening', cb: () => void): this;
+    addListener(
+      event: 'wsClientError',
+      cb: (error: Error, socket: Duplex, request: InstanceType<U>) => void,
+    ): this;
+    addListener(event: string | symbol, listener: (...args: any[]) => void): this;
+
+    removeListener(
+      event: 'connection',
+      cb: (websocket: InstanceType<T>, request: InstanceType<U>) => void,
+    ): this;
+    removeListener(event: 'error', cb: (error: Error) => void): this;
+    removeListener(
+      event: 'headers',
+      cb: (headers: string[], request: InstanceType<U>) => void,
+    ): this;
+    removeListener(event: 'close' | 'listening', cb: () => void): this;
+    removeListener(
+      event: 'wsClientError',
+      cb: (error: Error, socket: Duplex, request: InstanceType<U>) => void,
+    ): this;
     removeListener(event: string | symbol, listener: (...args: any[]) => void): this;
+  }
+
+  /** The request of a WebSocket over HTTP/2. */
+  interface StreamRequest {
+    method: 'CONNECT';
+    url: string;
+    headers: IncomingHttp2Headers & { host?: string };
+    httpVersion: '2.0';
+    httpVersionMajor: 2;
+    httpVersionMinor: 0;
+    stream: ServerHttp2Stream;
+    socket: Duplex | undefined;
   }
 
   const WebSocketServer: typeof Server;
@@ -795,6 +915,98 @@ declare namespace WebSocket {
    * the stream terminates it.
    */
   function createWebSocketStream(websocket: WebSocketAlias, options?: DuplexOptions): Duplex;
+
+  /** The Sec-WebSocket-Extensions header (RFC 6455 section 9.1). */
+  const extension: {
+    /** @throws {SyntaxError} The text is no such header */
+    parse(header: string): Record<string, Record<string, (string | true)[]>[]>;
+    format(extensions: Record<string, object | object[]>): string;
+  };
+
+  /** The Sec-WebSocket-Protocol header (RFC 6455 section 11.3.4). */
+  const subprotocol: {
+    /** @throws {SyntaxError} The text is no such header, or names a subprotocol twice */
+    parse(header: string): Set<string>;
+  };
+
+  /** Negotiates permessage-deflate, and compresses in JavaScript. Connections compress natively. */
+  class PerMessageDeflate {
+    static readonly extensionName: 'permessage-deflate';
+    constructor(
+      options?: PerMessageDeflateOptions & {
+        isServer?: boolean | undefined;
+        maxPayload?: number | undefined;
+      },
+    );
+    /** What was agreed on. */
+    params: Record<string, number | true> | null;
+    /** The parameters of a client's offer. */
+    offer(): Record<string, number | true>;
+    /** @throws {Error} None of the offers, or not the response, can be accepted */
+    accept(configurations: object[]): Record<string, number | true>;
+    compress(
+      data: Buffer | string,
+      fin: boolean,
+      callback: (error: Error | null, result?: Buffer) => void,
+    ): void;
+    decompress(
+      data: Buffer,
+      fin: boolean,
+      callback: (error: Error | null, result?: Buffer) => void,
+    ): void;
+    cleanup(): void;
+  }
+
+  /** Reads frames in JavaScript. Events: message, ping, pong, conclude (code, reason), error. */
+  class Receiver extends Writable {
+    constructor(options?: {
+      allowSynchronousEvents?: boolean | undefined;
+      binaryType?: WebSocketAlias['binaryType'] | undefined;
+      extensions?: Record<string, PerMessageDeflate> | undefined;
+      isServer?: boolean | undefined;
+      maxBufferedChunks?: number | undefined;
+      maxFragments?: number | undefined;
+      maxPayload?: number | undefined;
+      skipUTF8Validation?: boolean | undefined;
+    });
+  }
+
+  /** Writes frames in JavaScript. */
+  class Sender {
+    constructor(
+      socket: Duplex,
+      extensions?: Record<string, PerMessageDeflate>,
+      generateMask?: (mask: Buffer) => void,
+    );
+    /** Makes a frame: its header and its payload, or both as one. */
+    static frame(
+      data: Buffer | string,
+      options: {
+        opcode: number;
+        fin?: boolean | undefined;
+        mask?: boolean | undefined;
+        maskBuffer?: Buffer | undefined;
+        generateMask?: ((mask: Buffer) => void) | undefined;
+        /** Whether the bytes of `data` must stay as they are. */
+        readOnly?: boolean | undefined;
+        rsv1?: boolean | undefined;
+      },
+    ): (Buffer | string)[];
+    send(
+      data: any,
+      options: { binary?: boolean; compress?: boolean; fin?: boolean; mask?: boolean },
+      cb?: (error?: Error) => void,
+    ): void;
+    ping(data: any, mask?: boolean, cb?: (error?: Error) => void): void;
+    pong(data: any, mask?: boolean, cb?: (error?: Error) => void): void;
+    close(
+      code?: number,
+      reason?: string | Uint8Array,
+      mask?: boolean,
+      cb?: (error?: Error) => void,
+    ): void;
+    sendFrame(list: (Buffer | string)[], cb?: (error?: Error) => void): void;
+  }
 
   interface WebSocketEventMap {
     open: Event;
