@@ -109,7 +109,11 @@ function enable(websocket, deflate) {
     memLevel: zlibDeflateOptions.memLevel,
     threshold,
   });
-  if (!isEnabled) throw new RangeError('Invalid options of permessage-deflate');
+  if (!isEnabled) {
+    // The other side has been told that it is in use.
+    native.terminate(websocket._id);
+    throw new RangeError('Invalid options of permessage-deflate');
+  }
   detailsOf(websocket).extensions = { [extensionName]: deflate };
   websocket._flags |= DEFLATES;
   // Whether to compress is decided off the fast path.
