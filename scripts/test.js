@@ -20,6 +20,7 @@ const { checkBinary } = require('./check-binary.js');
 const { checkDependents } = require('./dependents.js');
 const { cargoEnvironment } = require('./libclang.js');
 const nodes = require('./node-versions.js');
+const autobahn = require('./autobahn/index.js');
 const valgrind = require('./valgrind.js');
 
 const ROOT = path.join(__dirname, '..');
@@ -204,6 +205,14 @@ function dependents() {
   if (failed.length > 0) throw new Failure(`failed: ${failed.join(', ')}`);
 }
 
+async function conformance() {
+  const { passed, failures } = await autobahn.playAll(false);
+  counts.passed += passed;
+  counts.failed += failures.length;
+  if (failures.length > 0) throw new Failure(failures.join('\n'));
+  if (passed === 0) throw new Failure('no case was played');
+}
+
 /** The steps in order: those that need the built addon say so. */
 const STEPS = [
   { name: 'lint', body: lint },
@@ -227,6 +236,7 @@ const STEPS = [
     body: () => jestOn(major),
   })),
   { name: 'dependents', needsAddon: true, body: dependents },
+  { name: 'conformance', needsAddon: true, body: conformance },
   { name: 'valgrind', needsAddon: true, body: valgrindScripts },
 ];
 
