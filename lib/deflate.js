@@ -28,13 +28,15 @@ function format(deflate) {
  *
  * @param {true | object} perMessageDeflate The option of the server
  * @param {string} header The header's value
+ * @param {number} maxPayload Largest message in bytes; 0 for no limit
  * @returns {PerMessageDeflate | null} What is agreed on; null if the client does not offer it
  * @throws {Error} If the header is not valid or no offer is acceptable
  */
-function acceptOffer(perMessageDeflate, header) {
+function acceptOffer(perMessageDeflate, header, maxPayload) {
   const offers = extension.parse(header)[extensionName];
   if (offers === undefined) return null;
-  const deflate = new PerMessageDeflate({ ...subOptions(perMessageDeflate), isServer: true });
+  const options = { ...subOptions(perMessageDeflate), isServer: true, maxPayload };
+  const deflate = new PerMessageDeflate(options);
   deflate.accept(offers);
   return deflate;
 }

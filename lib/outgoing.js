@@ -140,7 +140,7 @@ function send(websocket, data, options, callback) {
   let binary = typeof data !== 'string';
   let fin = true;
   let compress = (websocket._flags & DEFLATES) !== 0;
-  if (options != null) {
+  if (typeof options === 'object' && options !== null) {
     // As in ws, the property counts if it is there, even if it is undefined.
     if ('binary' in options) binary = Boolean(options.binary);
     if (options.fin !== undefined) fin = Boolean(options.fin);

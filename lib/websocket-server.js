@@ -407,7 +407,8 @@ class WebSocketServer extends EventEmitter {
     }
     if (extensions !== undefined && this.options.perMessageDeflate) {
       try {
-        offer.deflate = acceptOffer(this.options.perMessageDeflate, extensions);
+        const { maxPayload, perMessageDeflate } = this.options;
+        offer.deflate = acceptOffer(perMessageDeflate, extensions, maxPayload);
       } catch {
         return { fault: 'Invalid or unacceptable Sec-WebSocket-Extensions header' };
       }
