@@ -19,6 +19,7 @@ const { build } = require('./build.js');
 const { checkBinary } = require('./check-binary.js');
 const { cargoEnvironment } = require('./libclang.js');
 const nodes = require('./node-versions.js');
+const autobahn = require('./autobahn/index.js');
 const valgrind = require('./valgrind.js');
 
 const ROOT = path.join(__dirname, '..');
@@ -196,6 +197,14 @@ function valgrindScripts() {
   if (failures.length > 0) throw new Failure(failures.join('\n'));
 }
 
+async function conformance() {
+  const { passed, failures } = await autobahn.playAll(false);
+  counts.passed += passed;
+  counts.failed += failures.length;
+  if (failures.length > 0) throw new Failure(failures.join('\n'));
+  if (passed === 0) throw new Failure('no case was played');
+}
+
 /** The steps in order: those that need the built addon say so. */
 const STEPS = [
   { name: 'lint', body: lint },
@@ -218,6 +227,7 @@ const STEPS = [
     needsAddon: true,
     body: () => jestOn(major),
   })),
+  { name: 'conformance', needsAddon: true, body: conformance },
   { name: 'valgrind', needsAddon: true, body: valgrindScripts },
 ];
 

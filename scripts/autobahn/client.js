@@ -1,15 +1,15 @@
 'use strict';
 
-// The echo client that plays the cases of a fuzzing server: client.js URL AGENT [takeover|no-takeover]
+// The echo client that plays the cases of a fuzzing server: client.js URL AGENT
 
 const { WebSocket } = require('../..');
 
-const [url, agent, takeover] = process.argv.slice(2);
+const [url, agent] = process.argv.slice(2);
 
 const options = {
   maxPayload: 64 * 1024 * 1024,
   maxFragments: 0,
-  perMessageDeflate: takeover === 'no-takeover' ? { clientNoContextTakeover: true } : true,
+  perMessageDeflate: true,
 };
 
 /** Resolves with the last message when the connection has closed. */
