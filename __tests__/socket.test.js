@@ -98,3 +98,14 @@ test('_closeTimer is there once closing has begun', async () => {
   expect(client._closeTimer._idleTimeout).toBe(1234);
   await closing(client);
 });
+
+test('is there for whoever asks for it only when the connection is gone', async () => {
+  const { client, server } = await pair();
+  const closed = Promise.all([closing(client), closing(server)]);
+  let address = 'nobody asked';
+  server.on('close', () => (address = server._socket.remoteAddress));
+  client.close();
+  await closed;
+  expect(address).toBe(undefined);
+  expect(server._socket.destroyed).toBe(true);
+});

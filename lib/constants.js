@@ -47,6 +47,8 @@ module.exports = {
   STAGGERED: 1 << 9,
   /** permessage-deflate is in use: each send is asked whether to compress. */
   DEFLATES: 1 << 10,
+  /** It has been open: there is, or was, a socket. */
+  WAS_OPEN: 1 << 11,
 
   // Flags of a native send: the opcode in the low bits, then these.
   OPCODE_CONTINUATION: 0,

@@ -21,6 +21,7 @@ const {
   NONE,
   OPEN,
   PHASES,
+  WAS_OPEN,
 } = require('./constants');
 
 const INTERRUPTED = 'The context was closed before the connection was established';
@@ -48,6 +49,7 @@ function onAccepted(websocket, server, id, protocol) {
   websocket._scope = server._scope;
   websocket._protocol = protocol;
   websocket._readyState = OPEN;
+  websocket._flags |= WAS_OPEN;
 }
 
 /**
@@ -70,6 +72,7 @@ function onOpened(websocket, head, flags, context) {
   if (!mayOpen(websocket, context)) return;
   UpgradeMessage.attach(response, websocket);
   websocket._readyState = OPEN;
+  websocket._flags |= WAS_OPEN;
   restoreFastPath(websocket);
   forgetSignal(websocket);
   websocket.emit('open');
@@ -94,6 +97,7 @@ function onAttached(websocket, id) {
   websocket._id = id;
   websocket._sendId = id;
   websocket._readyState = OPEN;
+  websocket._flags |= WAS_OPEN;
   forgetSignal(websocket);
 }
 

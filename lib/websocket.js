@@ -31,6 +31,7 @@ const {
   OPEN,
   PAUSED,
   STAGGERED,
+  WAS_OPEN,
 } = require('./constants');
 
 const { isView } = ArrayBuffer;
@@ -272,9 +273,7 @@ class WebSocket extends Emitter {
   get _socket() {
     const details = this._details;
     if (details !== null && details.bridge !== null) return details.bridge.stream;
-    if (this._id === NONE || this._readyState === CONNECTING) {
-      return details === null ? null : details.socket;
-    }
+    if ((this._flags & WAS_OPEN) === 0) return null;
     detailsOf(this).socket ??= new Socket(this._id);
     return this._details.socket;
   }
