@@ -109,8 +109,10 @@ test('a wake from another thread interrupts a loop that waits, and costs no CPU 
       await delay(50);
       assert.equal(uvws.wake(input), true);
     }, context.wakeToken);
+    // Listened to before it can happen: the worker may have ended when the wake arrives.
+    const exited = once(worker, 'exit');
     await woken;
-    await once(worker, 'exit');
+    await exited;
     const before = process.cpuUsage();
     await delay(500);
     const { user, system } = process.cpuUsage(before);

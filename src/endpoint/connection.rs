@@ -247,8 +247,10 @@ impl Connection {
 
     /// Ends our side without a closing handshake, behind everything that was sent.
     pub(crate) fn end_stream(&self) {
-        if self.phase.get() == Phase::Open {
-            self.end_after_flush();
+        match self.phase.get() {
+            Phase::Open => self.end_after_flush(),
+            Phase::Deciding => self.refuse(|_| {}),
+            _ => {}
         }
     }
 
@@ -257,6 +259,10 @@ impl Connection {
     pub(crate) fn tap(&self, is_on: bool) {
         if is_on {
             self.flags.set(Flags::TAPPED);
+            let waiting = self.input.borrow();
+            if !waiting.is_empty() {
+                self.context.record_input(self.id, &waiting);
+            }
         } else {
             self.flags.clear(Flags::TAPPED);
         }

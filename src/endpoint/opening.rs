@@ -158,7 +158,8 @@ impl Connection {
         }
     }
 
-    fn refuse(&self, response: impl FnOnce(&mut Vec<u8>)) {
+    /// Writes `response` and ends the connection once the peer has, or after a while.
+    pub(super) fn refuse(&self, response: impl FnOnce(&mut Vec<u8>)) {
         self.phase.set(Phase::Refusing);
         self.opening.take();
         self.input.take();

@@ -6,7 +6,7 @@ use crate::context::{Kind, MessagePayload, Record};
 use crate::protocol::{Event, Payload, ProtocolError};
 use crate::transport::UvError;
 
-/// Bytes behind an undecided upgrade request after which reading stops: as much as one read brings.
+/// Bytes put aside after which reading stops: as much as one read brings.
 const ENOUGH_WAITING: usize = 64 * 1024;
 /// What a Close frame without a code is reported as (RFC 6455 section 7.1.5).
 const NO_STATUS_RECEIVED: u16 = 1005;
@@ -22,22 +22,30 @@ impl Connection {
                     self.context.record_input(self.id, bytes);
                 }
                 if self.flags.has(Flags::PAUSED | Flags::HELD) || !self.input.borrow().is_empty() {
-                    self.input.borrow_mut().extend_from_slice(bytes);
+                    self.put_aside(bytes);
                 } else {
-                    self.parse(bytes);
+                    let parsed = self.parse(bytes);
+                    if let Some(rest @ [_, ..]) = bytes.get(parsed..) {
+                        self.put_aside(rest);
+                        self.resume_later();
+                    }
                 }
             }
             Phase::AwaitingRequest => self.request_bytes(bytes),
             Phase::AwaitingResponse => self.response_bytes(bytes),
-            Phase::Deciding => {
-                // Read on while the user decides, so that a peer that goes away is noticed.
-                self.input.borrow_mut().extend_from_slice(bytes);
-                if self.input.borrow().len() >= ENOUGH_WAITING {
-                    self.stop_reading();
-                }
-            }
+            // Read on while the user decides, so that a peer that goes away is noticed.
+            Phase::Deciding => self.put_aside(bytes),
             // Read on, so that the peer's FIN is seen and our last words are not reset.
             Phase::Dialing | Phase::Refusing | Phase::Closing | Phase::Closed => {}
+        }
+    }
+
+    /// Keeps bytes that cannot be parsed yet, and reads no more once enough of them wait.
+    fn put_aside(&self, bytes: &[u8]) {
+        let mut input = self.input.borrow_mut();
+        input.extend_from_slice(bytes);
+        if input.len() >= ENOUGH_WAITING {
+            self.stop_reading();
         }
     }
 
@@ -48,9 +56,13 @@ impl Connection {
             return;
         }
         let mut input = self.input.take();
-        if !input.is_empty() {
-            self.parse(&mut input);
+        let parsed = self.parse(&mut input);
+        if parsed < input.len() {
+            input.drain(..parsed);
+            self.input.replace(input);
+            return self.resume_later();
         }
+        self.restart_reading();
         if self.flags.has(Flags::EOF) {
             if self.context.outbox().is_empty() {
                 self.stream_is_over();
@@ -95,14 +107,18 @@ impl Connection {
         }
     }
 
-    /// Parses frames. Pausing takes effect between reads: what one read brought is delivered.
-    fn parse(&self, bytes: &mut [u8]) {
+    /// Parses frames until the batch is full, and returns how many bytes that took: what is inflated
+    /// may be a thousand times what was read. Pausing takes effect between batches.
+    fn parse(&self, bytes: &mut [u8]) -> usize {
         let mut receiver = self.receiver.borrow_mut();
         let mut at = 0;
         while let Some(rest) = bytes.get_mut(at..).filter(|rest| !rest.is_empty()) {
             let step = match receiver.receive(rest) {
                 Ok(step) => step,
-                Err(error) => return self.peer_misbehaved(&error),
+                Err(error) => {
+                    self.peer_misbehaved(&error);
+                    return bytes.len();
+                }
             };
             at += step.consumed;
             match step.event {
@@ -131,7 +147,11 @@ impl Connection {
                 }
                 None => {}
             }
+            if self.context.outbox().is_full() {
+                break;
+            }
         }
+        at
     }
 
     /// The peer broke the protocol. The Close frame is left to the delivery, so that replies to the
