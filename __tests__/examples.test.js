@@ -32,7 +32,8 @@ test.each([
 ])(
   'examples/foreign-loop %j finds everything in order',
   async (args) => {
-    const { status, stderr } = await run('examples/foreign-loop', ...args);
+    // Timers are late on a busy machine, whoever else is on the loop; foreign-timers.test.js judges that.
+    const { status, stderr } = await run('examples/foreign-loop', '--late', '500', ...args);
     expect([status, stderr]).toEqual([0, '']);
   },
   35_000,
