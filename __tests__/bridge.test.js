@@ -236,3 +236,26 @@ testOurs('the end of the context ends the streams', async () => {
   expect(await closed).toEqual({ code: 1006, reason: '' });
   expect(one.destroyed).toBe(true);
 });
+
+testOurs('a stream that was destroyed before ends the connection', async () => {
+  const [one] = makePipe();
+  one.destroy();
+  await once(one, 'close');
+  const websocket = attach(one);
+  expect(await closing(websocket)).toEqual({ code: 1006, reason: '' });
+  expect(websocket.readyState).toBe(WebSocket.CLOSED);
+});
+
+testOurs('events that wait for a turn each stop the stream, and let it go on', async () => {
+  const [one, other] = makePipe();
+  const server = attach(one, { isServer: true, allowSynchronousEvents: false });
+  attach(other);
+  const messages = collect(server);
+  const text = frames.frame(frames.TEXT, 'a', { mask: true });
+  one.push(Buffer.concat(Array(100).fill(text)));
+  await once(server, 'message');
+  expect(one.isPaused()).toBe(true);
+  expect(server.isPaused).toBe(false);
+  await until(() => messages.length === 100);
+  await until(() => !one.isPaused());
+});

@@ -476,7 +476,7 @@ test('without allowSynchronousEvents each message has a turn of the loop', async
   expect(pings).toBe(1);
 });
 
-testOurs('drain() does not leave a handshake behind that Node does', async () => {
+testOurs('destroy() does not leave a handshake behind that Node does', async () => {
   const { Context } = require('..');
   const { url } = await httpServer();
   const context = new Context();
@@ -486,7 +486,7 @@ testOurs('drain() does not leave a handshake behind that Node does', async () =>
   websocket.on('error', (error) => seen.push(error.code));
   websocket.on('close', () => seen.push('websocket'));
   context.on('close', () => seen.push('context'));
-  await context.drain();
+  await context.destroy();
   expect(seen).toEqual(['ERR_UVWS_CONTEXT_CLOSED', 'websocket', 'context']);
 });
 

@@ -1,4 +1,5 @@
 const { once } = require('node:events');
+const net = require('node:net');
 
 const { Context, WebSocket, WebSocketServer, closeOnSignals, wake } = require('..');
 const { inChild, runChild } = require('./support/child.js');
@@ -517,5 +518,83 @@ describe('closeOnSignals()', () => {
       { wrapper: ['/bin/sh', '-c', '"$0" "$@"; exit $?'], timeout: 6000 },
     );
     expect([outcome.code, outcome.signal]).toEqual([130, null]);
+  });
+});
+
+describe('a handler that throws at the end of the context', () => {
+  test('does not keep anything else from ending', () =>
+    inChild(async ({ assert, net, once, require, turn, uvws }) => {
+      const { Duplex } = require('node:stream');
+      const { Context, WebSocket } = uvws;
+      const caught = [];
+      const onUncaught = (error) => caught.push(error.message);
+      process.on('uncaughtException', onUncaught);
+      const server = net.createServer((socket) => socket.on('error', () => {})).listen(0);
+      await once(server, 'listening');
+      const context = new Context();
+      const events = [];
+      context.on('close', () => events.push('context'));
+
+      // A stream whose end never comes: the context does not wait for it.
+      const carried = new WebSocket(null, undefined, {});
+      const stream = new Duplex({ read() {}, write() {}, final() {} });
+      carried.setSocket(stream, Buffer.alloc(0), { context });
+      carried.on('close', () => {
+        events.push('carried');
+        throw new Error('thrown by a listener');
+      });
+      carried.close(1000);
+      const mask = [0, 0, 0, 0];
+      stream.push(Buffer.from([0x88, 0x82, ...mask, 0x03, 0xe8]));
+      stream.push(null);
+      while (context.stats().connections > 0) await turn();
+
+      // Its error has no listener.
+      const url = `ws://127.0.0.1:${server.address().port}`;
+      const connecting = new WebSocket(url, { context, followRedirects: true });
+      connecting.on('close', () => events.push('connecting'));
+      await once(server, 'connection');
+
+      await context.destroy();
+      await turn();
+      assert.equal(context.state, 'destroyed');
+      assert.deepEqual(events.sort(), ['carried', 'connecting', 'context']);
+      assert.deepEqual(caught.sort(), [
+        'The context was closed before the connection was established',
+        'thrown by a listener',
+      ]);
+      process.removeListener('uncaughtException', onUncaught);
+      await new Promise((resolve) => server.close(resolve));
+    }));
+});
+
+describe('a context that drains while Node does the handshake of a client', () => {
+  test('waits for the handshake and for the connection', async () => {
+    const { url } = await listen(create());
+    const context = create();
+    const events = [];
+    for (const name of ['draining', 'close']) context.on(name, () => events.push(name));
+    const client = new WebSocket(url, { context, followRedirects: true });
+    const ended = context.drain();
+    expect(context.state).toBe('draining');
+    await once(client, 'open');
+    expect(context.state).toBe('draining');
+    expect(events).toEqual(['draining']);
+    client.close();
+    await ended;
+    expect(events).toEqual(['draining', 'close']);
+  });
+
+  test('ends when the handshake fails', async () => {
+    const peer = net.createServer((socket) => socket.destroy()).listen(0, '127.0.0.1');
+    await once(peer, 'listening');
+    const context = create();
+    const url = `ws://127.0.0.1:${peer.address().port}`;
+    const client = new WebSocket(url, { context, followRedirects: true });
+    const failed = once(client, 'error');
+    const ended = context.drain();
+    expect((await failed)[0].code).toBe('ECONNRESET');
+    await ended;
+    await new Promise((resolve) => peer.close(resolve));
   });
 });

@@ -3,7 +3,15 @@
 const { once } = require('node:events');
 const http = require('node:http');
 
-const { closing, collect, defer, open, rawClient, serve } = require('./support/fixtures.js');
+const {
+  closing,
+  collect,
+  defer,
+  open,
+  rawClient,
+  serve,
+  testOurs,
+} = require('./support/fixtures.js');
 const { until } = require('./support/tools.js');
 const { WebSocket, WebSocketServer } = require('./support/uvws.js');
 
@@ -175,3 +183,65 @@ test('a connection that Node accepted compresses too', async () => {
   client.terminate();
   await closed;
 });
+
+describe('an option that is not valid', () => {
+  const cases = [
+    [{ serverMaxWindowBits: 7 }, 'Invalid value for parameter "server_max_window_bits": 7'],
+    [{ clientMaxWindowBits: 20 }, 'Invalid value for parameter "client_max_window_bits": 20'],
+    [{ serverMaxWindowBits: '10\r\nX: y' }, 'Invalid value for parameter "server_max_window_bits"'],
+    [{ clientMaxWindowBits: '10\r\nX: y' }, 'Invalid value for parameter "client_max_window_bits"'],
+    [{ zlibDeflateOptions: { level: 22 } }, 'The value of "options.level" is out of range'],
+    [{ zlibDeflateOptions: { level: '3' } }, '"options.level" property must be of type number'],
+    [{ zlibDeflateOptions: { memLevel: 0 } }, 'The value of "options.memLevel" is out of range'],
+  ];
+
+  testOurs.each(cases)('%j is thrown by the constructors', (perMessageDeflate, message) => {
+    expect(() => new WebSocketServer({ noServer: true, perMessageDeflate })).toThrow(message);
+    const url = 'ws://127.0.0.1:1';
+    expect(() => new WebSocket(url, { perMessageDeflate })).toThrow(message);
+    const options = { perMessageDeflate, followRedirects: true };
+    expect(() => new WebSocket(url, options)).toThrow(message);
+  });
+
+  testOurs('refuses the handshake if it is set later', async () => {
+    const { wss, port } = await serve({ perMessageDeflate: true });
+    wss.options.perMessageDeflate = { serverMaxWindowBits: 7 };
+    const lines = ['Sec-WebSocket-Extensions: permessage-deflate'];
+    const peer = await rawClient(port, { lines, wait: false });
+    await peer.when(({ hasClosed }) => hasClosed);
+    expect(peer.status).toBe(400);
+  });
+
+  testOurs('drops the connection if it is set after the last check', async () => {
+    const zlibDeflateOptions = {};
+    const { wss, port } = await serve({ perMessageDeflate: { zlibDeflateOptions } });
+    const connections = [];
+    wss.on('connection', (socket) => connections.push(socket));
+    wss.on('headers', () => {
+      zlibDeflateOptions.level = 22;
+    });
+    const lines = ['Sec-WebSocket-Extensions: permessage-deflate'];
+    const peer = await rawClient(port, { lines, wait: false });
+    await peer.when(({ hasClosed }) => hasClosed);
+    await until(() => wss.context.stats().connections === 0);
+    expect(connections).toEqual([]);
+    expect(wss.clients.size).toBe(0);
+  });
+});
+
+testOurs.each([[null], [{ level: null }], [{ level: NaN, memLevel: undefined }]])(
+  'zlibDeflateOptions may be %j',
+  async (zlibDeflateOptions) => {
+    const perMessageDeflate = { zlibDeflateOptions };
+    const { client, socket } = await connect(await serve({ perMessageDeflate }), {
+      perMessageDeflate,
+    });
+    expect([client.extensions, socket.extensions]).toEqual([
+      'permessage-deflate',
+      'permessage-deflate',
+    ]);
+    const received = once(socket, 'message');
+    client.send(TEXT);
+    expect(String((await received)[0])).toBe(TEXT);
+  },
+);

@@ -3,7 +3,7 @@
 
 const { AsyncLocalStorage, executionAsyncId } = require('node:async_hooks');
 
-const { dial, open, pair, rawClient, rawPair, serve } = require('./support/fixtures.js');
+const { dial, open, pair, rawClient, rawPair, serve, testOurs } = require('./support/fixtures.js');
 const frames = require('./support/frames.js');
 const { inChild } = require('./support/child.js');
 const { until } = require('./support/tools.js');
@@ -342,3 +342,24 @@ test('emit can be replaced on a connection', async () => {
   await until(() => names.includes('close'));
   expect(names).toEqual(expect.arrayContaining(['message', 'ping', 'close']));
 });
+
+testOurs(
+  'destroy() drops the messages that wait for a turn, and closes come in order',
+  async () => {
+    const { Context } = require('..');
+    const context = new Context();
+    const events = [];
+    context.on('close', () => events.push('context'));
+    const { peer, server, wss } = await rawPair({ context, allowSynchronousEvents: false });
+    wss.on('close', () => events.push('server'));
+    server.on('close', () => events.push('connection'));
+    server.on('message', (data) => {
+      events.push(String(data));
+      if (events.length === 2) void context.destroy();
+    });
+    peer.write(texts('a', 'b', 'c', 'd'));
+    await context.closed;
+    await new Promise(setImmediate);
+    expect(events).toEqual(['a', 'b', 'connection', 'server', 'context']);
+  },
+);

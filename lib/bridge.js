@@ -59,6 +59,8 @@ class Bridge {
     });
     stream.on('error', () => stream.destroy());
     stream.on('close', () => this.#closed());
+    // It may have closed, which it does not say again.
+    if (stream.destroyed) process.nextTick(() => this.#closed());
   }
 
   /** Bytes that wait behind the native queue: on their way to the stream, and in it. */
@@ -80,6 +82,7 @@ class Bridge {
   }
 
   #closed() {
+    if (this.#isClosed) return;
     this.#isClosed = true;
     clearTimeout(this.#timer);
     if (this.#id !== NONE) {
@@ -147,8 +150,11 @@ class Bridge {
   /** Closes without waiting, because the context has ended; for lib/context.js. */
   abandon() {
     clearTimeout(this.#timer);
-    this.stream.destroy();
-    this.#conclude();
+    try {
+      this.stream.destroy();
+    } finally {
+      this.#conclude();
+    }
   }
 }
 

@@ -49,6 +49,15 @@ function throwError(error) {
   throw error;
 }
 
+/** Calls what may call handlers. What they throw does not keep the rest from ending. */
+function guard(action) {
+  try {
+    action();
+  } catch (error) {
+    process.nextTick(throwError, error);
+  }
+}
+
 /**
  * Everything on this thread's loop that belongs and ends together: servers, clients, connections
  * and timers, and a handle that wakes the loop from any thread.
@@ -64,6 +73,8 @@ function throwError(error) {
 class Context extends EventEmitter {
   #resolve;
   #isDestroyed = false;
+  /** Whether 'draining' has been emitted. */
+  #hasDrained = false;
   #token;
   /** WebSocketServers of this context that have not emitted 'close'. */
   #servers = new Set();
@@ -100,6 +111,8 @@ class Context extends EventEmitter {
       _handshakes: new Set(),
       /** Bridges whose streams are not closed. */
       _bridges: new Set(),
+      /** Queues of connections with `allowSynchronousEvents: false` that are not empty. */
+      _staggered: new Set(),
       /** Why it ends, if somebody said so. */
       _cause: undefined,
       /** How far drain(), close() and destroy() have brought it: asked for by each upgrade. */
@@ -129,7 +142,8 @@ class Context extends EventEmitter {
     if (this.#isDestroyed) return 'destroyed';
     // The native half is done a moment before the last events have been emitted.
     const state = STATES[native.contextState(this._id)];
-    return state === 'destroyed' ? 'destroying' : state;
+    if (state === 'destroyed') return 'destroying';
+    return state === 'running' ? STATES[this._phase] : state;
   }
 
   /**
@@ -161,7 +175,12 @@ class Context extends EventEmitter {
   drain() {
     if (this.#isDestroyed) return this.closed;
     this.#advance(DRAINING);
-    native.contextDrain(this._id);
+    if (this._handshakes.size === 0) {
+      native.contextDrain(this._id);
+    } else {
+      // The native half, which does not know of them, drains when they are over.
+      setImmediate(() => new this._scope().runInAsyncScope(this._entered, this, DRAINING));
+    }
     this.#retireServers();
     return this.closed;
   }
@@ -294,24 +313,28 @@ class Context extends EventEmitter {
 
   /** The native half has entered a state; for lib/deliver.js. */
   _entered(state) {
-    if (state === DRAINING) this.emit('draining');
+    if (state !== DRAINING || this.#hasDrained || this.#isDestroyed) return;
+    this.#hasDrained = true;
+    this.emit('draining');
+  }
+
+  /** An opening handshake through Node's HTTP client is over; for lib/request.js. */
+  _finished(handshake) {
+    this._handshakes.delete(handshake);
+    if (this._phase === DRAINING && this._handshakes.size === 0) native.contextDrain(this._id);
   }
 
   /** The last handle is closed: the end; for lib/deliver.js. */
   _conclude() {
-    for (const bridge of this._bridges) bridge.abandon();
-    for (const handshake of this._handshakes) handshake.conclude();
+    // Handlers may change each of these sets.
+    for (const staggered of [...this._staggered]) staggered.flush();
+    this._phase = DESTROYING;
+    for (const bridge of [...this._bridges]) guard(() => bridge.abandon());
+    for (const handshake of [...this._handshakes]) guard(() => handshake.conclude());
     live.delete(this);
     if (live.size === 0) process.removeListener('exit', flushForExit);
-    for (const forget of this.#forgetSignals) forget();
-    for (const server of this.#servers) {
-      try {
-        server._conclude();
-      } catch (error) {
-        // Thrown by a listener; the other servers and this context still end.
-        process.nextTick(throwError, error);
-      }
-    }
+    for (const forget of this.#forgetSignals) guard(forget);
+    for (const server of [...this.#servers]) guard(() => server._conclude());
     this.#servers.clear();
     this.#isDestroyed = true;
     try {

@@ -13,9 +13,57 @@ const { extensionName } = PerMessageDeflate;
 /** Widest window of zlib, which holds without an agreement. */
 const DEFAULT_WINDOW_BITS = 15;
 
-/** Returns the sub-options: `true` stands for the defaults. */
+/** What may be asked for as the window bits (RFC 7692 section 7.1.2), and put into a header. */
+const WINDOW_BITS = /^(?:[89]|1[0-5])$/;
+
+/** Sub-options that are window bits, with the names of the parameters. */
+const WINDOWS = [
+  ['serverMaxWindowBits', 'server_max_window_bits'],
+  ['clientMaxWindowBits', 'client_max_window_bits'],
+];
+
+/** Numbers of `zlibDeflateOptions`, with the range that zlib has for each. */
+const RANGES = [
+  ['level', -1, 9],
+  ['memLevel', 1, 9],
+];
+
+/** Returns a number of `zlibDeflateOptions`; undefined where zlib takes its default. */
+function zlibNumber(zlibDeflateOptions, name) {
+  const value = zlibDeflateOptions?.[name] ?? undefined;
+  return Number.isNaN(value) ? undefined : value;
+}
+
+/**
+ * Checks the sub-options before anybody is told of them.
+ *
+ * @param {true | object} perMessageDeflate The option of a server or a client
+ * @throws {TypeError | RangeError} What ws and node:zlib throw once they use them
+ */
+function checkSubOptions(perMessageDeflate) {
+  for (const [option, parameter] of WINDOWS) {
+    const bits = perMessageDeflate[option];
+    if (bits == null || typeof bits === 'boolean') continue;
+    if (!WINDOW_BITS.test(bits)) {
+      throw new TypeError(`Invalid value for parameter "${parameter}": ${bits}`);
+    }
+  }
+  const { zlibDeflateOptions } = perMessageDeflate;
+  for (const [name, least, most] of RANGES) {
+    const value = zlibNumber(zlibDeflateOptions, name);
+    if (value === undefined) continue;
+    if (typeof value !== 'number' || value < least || value > most) {
+      // Throws the error of Node's own.
+      require('node:zlib').createDeflateRaw({ [name]: value });
+    }
+  }
+}
+
+/** Returns the sub-options: `true` stands for the defaults. Throws if they are not valid. */
 function subOptions(perMessageDeflate) {
-  return perMessageDeflate === true ? {} : perMessageDeflate;
+  if (perMessageDeflate === true) return {};
+  checkSubOptions(perMessageDeflate);
+  return perMessageDeflate;
 }
 
 /** Returns the header's value that names what was agreed on. */
@@ -30,7 +78,7 @@ function format(deflate) {
  * @param {string} header The header's value
  * @param {number} maxPayload Largest message in bytes; 0 for no limit
  * @returns {PerMessageDeflate | null} What is agreed on; null if the client does not offer it
- * @throws {Error} If the header is not valid or no offer is acceptable
+ * @throws {Error} If the header or the option is not valid, or no offer is acceptable
  */
 function acceptOffer(perMessageDeflate, header, maxPayload) {
   const offers = extension.parse(header)[extensionName];
@@ -48,6 +96,7 @@ class Offer {
   /**
    * @param {true | object} perMessageDeflate The option of the client
    * @param {number} maxPayload Largest message in bytes; 0 for no limit
+   * @throws {TypeError | RangeError} If the option is not valid
    */
   constructor(perMessageDeflate, maxPayload) {
     const options = { ...subOptions(perMessageDeflate), isServer: false, maxPayload };
@@ -89,7 +138,9 @@ class Offer {
   accept(websocket, header) {
     const fault = this.findFault(header);
     if (fault !== null) throw new Error(fault);
-    enable(websocket, this.#deflate);
+    if (!enable(websocket, this.#deflate)) {
+      throw new RangeError('Invalid options of permessage-deflate');
+    }
   }
 }
 
@@ -98,28 +149,35 @@ class Offer {
  *
  * @param {import('./websocket')} websocket The WebSocket, which has a native connection
  * @param {PerMessageDeflate} deflate What is agreed on
+ * @returns {boolean} Whether it does. If not, the connection is of no use: the other side has been
+ *   told that it compresses
  */
 function enable(websocket, deflate) {
-  const { params } = deflate;
-  const { threshold, zlibDeflateOptions = {} } = deflate._options;
-  const isEnabled = native.enableDeflate(websocket._id, {
-    serverNoContextTakeover: params.server_no_context_takeover === true,
-    clientNoContextTakeover: params.client_no_context_takeover === true,
-    serverMaxWindowBits: params.server_max_window_bits ?? DEFAULT_WINDOW_BITS,
-    clientMaxWindowBits: params.client_max_window_bits ?? DEFAULT_WINDOW_BITS,
-    level: zlibDeflateOptions.level,
-    memLevel: zlibDeflateOptions.memLevel,
-    threshold,
-  });
-  if (!isEnabled) {
-    // The other side has been told that it is in use.
-    native.terminate(websocket._id);
-    throw new RangeError('Invalid options of permessage-deflate');
+  try {
+    if (!native.enableDeflate(websocket._id, parametersOf(deflate))) return false;
+  } catch {
+    // A value is not of the type that it should be.
+    return false;
   }
   detailsOf(websocket).extensions = { [extensionName]: deflate };
   websocket._flags |= DEFLATES;
   // Whether to compress is decided off the fast path.
   websocket._sendId = NONE;
+  return true;
 }
 
-module.exports = { Offer, acceptOffer, enable, format };
+/** Returns what the native half wants to know. */
+function parametersOf({ params, _options: { threshold, zlibDeflateOptions } }) {
+  return {
+    serverNoContextTakeover: params.server_no_context_takeover === true,
+    clientNoContextTakeover: params.client_no_context_takeover === true,
+    serverMaxWindowBits: params.server_max_window_bits ?? DEFAULT_WINDOW_BITS,
+    clientMaxWindowBits: params.client_max_window_bits ?? DEFAULT_WINDOW_BITS,
+    level: zlibNumber(zlibDeflateOptions, 'level'),
+    memLevel: zlibNumber(zlibDeflateOptions, 'memLevel'),
+    // Compared with lengths in ws, which makes a number of it.
+    threshold: threshold == null ? undefined : Number(threshold),
+  };
+}
+
+module.exports = { Offer, acceptOffer, checkSubOptions, enable, format };

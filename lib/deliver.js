@@ -145,10 +145,12 @@ class Delivery {
       const b = records[at + 3];
 
       if (kind === MESSAGE) {
-        if (records[MUTED] === 0) deliverMessage(websocket, this.slab, a, b, flags !== 0);
+        if (records[MUTED] === 0) {
+          deliverMessage(websocket, this.context, this.slab, a, b, flags !== 0);
+        }
       } else if (kind === MESSAGE_OWN) {
         const own = this.extras[this.nextExtra++];
-        if (records[MUTED] === 0) deliverMessage(websocket, own, 0, b, flags !== 0);
+        if (records[MUTED] === 0) deliverMessage(websocket, this.context, own, 0, b, flags !== 0);
       } else if (records[MUTED] === 0 || !IS_MUTABLE[kind]) {
         this.deliverRare(websocket, kind, flags, a, b);
         if (kind === GONE) return;
@@ -210,6 +212,7 @@ class Delivery {
    * @returns {boolean} Whether there is nothing to do now
    */
   stagger(websocket, kind, flags, a, b) {
+    const { context } = this;
     const isEvent = kind === PING || kind === PONG;
     // What ends a connection waits behind the events in front of it.
     const isEnd = kind === PEER_CLOSE || kind === ERROR || kind === GONE;
@@ -218,19 +221,18 @@ class Delivery {
       const name = kind === PING ? 'ping' : 'pong';
       if (!mayEmit(websocket, name)) return true;
       const payload = this.view(a, b);
-      stagger(websocket, () => websocket.emit(name, payload));
+      stagger(websocket, context, () => websocket.emit(name, payload));
       return true;
     }
-    const cause = this.context._cause;
     if (kind === PEER_CLOSE) {
       const reason = this.view(a, b);
-      stagger(websocket, () => onPeerClose(websocket, flags, reason));
+      stagger(websocket, context, () => onPeerClose(websocket, flags, reason), true);
     } else if (kind === ERROR) {
-      const error = failureOf(websocket._id, cause);
-      stagger(websocket, () => onFailed(websocket, flags, error));
+      const error = failureOf(websocket._id, context._cause);
+      stagger(websocket, context, () => onFailed(websocket, flags, error), true);
     } else {
       const bridge = detach(websocket);
-      stagger(websocket, () => leave(websocket, bridge));
+      stagger(websocket, context, () => leave(websocket, bridge), true);
     }
     return true;
   }
@@ -267,6 +269,7 @@ class Delivery {
     if (kind === LISTENING || kind === SERVER_ERROR || kind === SERVER_CLOSED) {
       const server = table[id];
       if (server !== undefined) {
+        if (kind === SERVER_CLOSED) flushConnections(context, server);
         new server._scope().runInAsyncScope(server._report, server, kind);
       }
       return;
@@ -291,12 +294,12 @@ function mayEmit(websocket, name) {
 }
 
 /** Emits a message: `length` bytes at `offset` of `block`. */
-function deliverMessage(websocket, block, offset, length, isBinary) {
+function deliverMessage(websocket, context, block, offset, length, isBinary) {
   if (websocket._events.message === undefined && websocket.emit === emit) return;
   if ((websocket._flags & (TERMINATED | STAGGERED)) !== 0) {
     if ((websocket._flags & TERMINATED) !== 0) return;
     const payload = length === 0 ? EMPTY_BUFFER : new FastBuffer(block, offset, length);
-    stagger(websocket, () => emitMessage(websocket, payload, isBinary));
+    stagger(websocket, context, () => emitMessage(websocket, payload, isBinary));
     return;
   }
   const buffer = length === 0 ? EMPTY_BUFFER : new FastBuffer(block, offset, length);
@@ -309,6 +312,7 @@ function deliverMessage(websocket, block, offset, length, isBinary) {
 
 /** Emits a message that had to wait for its turn. */
 function emitMessage(websocket, buffer, isBinary) {
+  if ((websocket._flags & TERMINATED) !== 0) return;
   const type = websocket._flags & BINARY_TYPE_BITS;
   websocket.emit('message', isBinary && type !== 0 ? convert(buffer, type) : buffer, isBinary);
 }
@@ -325,6 +329,13 @@ function convert(buffer, type) {
       return [buffer];
     default:
       return new Blob([buffer]);
+  }
+}
+
+/** Lets the connections of a server that has closed end first. */
+function flushConnections(context, server) {
+  for (const staggered of [...context._staggered]) {
+    if (staggered.isOf(server)) staggered.flush();
   }
 }
 

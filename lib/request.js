@@ -160,7 +160,7 @@ class OpeningRequest {
   #finish() {
     this.#isOver = true;
     this.request = null;
-    this.#context._handshakes.delete(this);
+    this.#context._finished(this);
   }
 
   /** Makes the options of http.request(), with the headers in the order of ws. */

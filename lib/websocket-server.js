@@ -12,12 +12,18 @@ const UpgradeMessage = require('./upgrade-message');
 const WebSocket = require('./websocket');
 const { adopt, isAdoptable } = require('./adoption');
 const { captureScope } = require('./async-scope');
-const { acceptOffer, enable: enableDeflate, format: formatDeflate } = require('./deflate');
+const {
+  acceptOffer,
+  checkSubOptions,
+  enable: enableDeflate,
+  format: formatDeflate,
+} = require('./deflate');
 const { contextClosed, failureOf } = require('./failure');
 const { acceptOf, findFault, isUpgrade, refuseUpgrade, versionOf } = require('./handshake');
 const { checkHeaderLine, formatHeaders } = require('./head');
 const { onAccepted } = require('./incoming');
 const { limitsOf } = require('./limits');
+const { terminate } = require('./outgoing');
 const { check, received } = require('./validation');
 const {
   CLOSE_TIMEOUT,
@@ -175,6 +181,7 @@ class WebSocketServer extends EventEmitter {
     const address = port == null ? null : addressOf(options);
 
     if (options.perMessageDeflate === true) options.perMessageDeflate = {};
+    if (options.perMessageDeflate) checkSubOptions(options.perMessageDeflate);
     this.options = options;
     this._state = RUNNING;
     /** The HTTP server, or what stands for it with `port`. */
@@ -440,19 +447,19 @@ class WebSocketServer extends EventEmitter {
       if (!this.#isRunning()) return refuseUpgrade(socket, 503);
       const lines = prepared.lines ?? this.#lines(acceptOf(key), prepared.protocol, deflate);
       const response = `${lines.join('\r\n')}\r\n\r\n`;
-      this.#take(prepared, deflate, socket, head, response);
+      this.#take(prepared, socket, head, response);
     } catch (error) {
       // Nobody else will answer.
       refuseUpgrade(socket, 500);
       throw error;
     }
     socket.removeListener('error', destroyOnError);
-    this.#open(prepared.websocket, request, callback);
+    this.#open(prepared.websocket, deflate, request, callback);
     return undefined;
   }
 
   /** Makes a connection of a socket whose opening handshake ends with `response`. */
-  #take({ websocket, protocol }, deflate, socket, head, response) {
+  #take({ websocket, protocol }, socket, head, response) {
     const limits = limitsOf(this.options, 0);
     if (isAdoptable(socket)) {
       const id = adopt(this.#context, socket, head, response, limits);
@@ -464,11 +471,14 @@ class WebSocketServer extends EventEmitter {
       websocket._protocol = protocol;
       void new Bridge(websocket, this.#context, socket, head, { limits });
     }
-    if (deflate !== null) enableDeflate(websocket, deflate);
   }
 
-  /** Announces a connection by `callback`. */
-  #open(websocket, request, callback) {
+  /** Puts to use what the response has agreed on, and announces the connection by `callback`. */
+  #open(websocket, deflate, request, callback) {
+    if (deflate !== null && !enableDeflate(websocket, deflate)) {
+      terminate(websocket);
+      return;
+    }
     if (this.options.allowSynchronousEvents === false) websocket._flags |= STAGGERED;
     websocket.emit('open');
     if (this.clients !== undefined) this.clients.add(websocket);
@@ -534,13 +544,13 @@ class WebSocketServer extends EventEmitter {
       }
       const lines = prepared.lines ?? this.#lines(null, prepared.protocol, deflate);
       stream.respond(responseHeaders(lines));
-      this.#take(prepared, deflate, stream, EMPTY_BUFFER, '');
+      this.#take(prepared, stream, EMPTY_BUFFER, '');
     } catch (error) {
       refuseStream(stream, 500);
       throw error;
     }
     stream.removeListener('error', destroyOnError);
-    this.#open(prepared.websocket, request, callback);
+    this.#open(prepared.websocket, deflate, request, callback);
   }
 
   #isRunning() {
@@ -682,8 +692,7 @@ class WebSocketServer extends EventEmitter {
     if (!native.accept(id, protocol || undefined, extra)) return;
     UpgradeMessage.attach(request, websocket);
     onAccepted(websocket, this, id, protocol);
-    if (deflate !== null) enableDeflate(websocket, deflate);
-    this.#open(websocket, request, this.#announce);
+    this.#open(websocket, deflate, request, this.#announce);
   }
 
   /** Emits 'connection'. */

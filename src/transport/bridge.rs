@@ -69,6 +69,9 @@ impl Transport for Bridge {
     fn reset_on_close(&self) {}
 
     fn close(&self) {
+        // Nothing may be written any more: the number may soon be somebody else's.
+        self.queued.take();
+        self.is_blocked.set(true);
         let owner = self.owner.take();
         if let Some(owner) = owner {
             owner.closed();
@@ -76,6 +79,9 @@ impl Transport for Bridge {
     }
 
     fn set_blocked(&self, is_blocked: bool) {
+        if self.owner.borrow().is_none() {
+            return;
+        }
         self.is_blocked.set(is_blocked);
         if is_blocked {
             return;
