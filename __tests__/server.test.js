@@ -12,6 +12,7 @@ const {
   rawClient,
   rawConnect,
   serve,
+  testOurs,
 } = require('./support/fixtures.js');
 const { freePort } = require('./support/peers.js');
 const { until } = require('./support/tools.js');
@@ -284,6 +285,30 @@ describe('verifyClient', () => {
     expect(peer.text).toMatch(/\r\nContent-Type: text\/html\r\n/);
     expect(peer.text).toMatch(/\r\nContent-Length: 12\r\n/);
     expect(peer.text.endsWith('\r\n\r\nnothing here')).toBe(true);
+  });
+
+  testOurs.each([
+    ['a status that is no number', ['401 X\r\nX-Evil: 1', 'no']],
+    ['a status that opens the connection', [101, 'no']],
+    ['a header with a line break', [401, 'no', { 'X-Bad': 'a\r\nX-Evil: 1' }]],
+  ])('throws at %s, and the peer gets 500', async (_name, refusal) => {
+    let thrown;
+    const { port } = await serve({
+      verifyClient(_info, answer) {
+        setImmediate(() => {
+          try {
+            answer(false, ...refusal);
+          } catch (error) {
+            thrown = error;
+          }
+        });
+      },
+    });
+    const peer = await rawClient(port, { wait: false });
+    await peer.when(({ hasEnded, hasClosed }) => hasEnded || hasClosed);
+    expect(peer.status).toBe(500);
+    expect(peer.text).not.toMatch(/X-Evil/);
+    expect(thrown).toMatchObject({ message: expect.stringMatching(/status|header/i) });
   });
 
   test('may answer later with true', async () => {

@@ -573,6 +573,12 @@ class WebSocketServer extends EventEmitter {
     };
     if (verifyClient.length === 2) {
       verifyClient(info, (isVerified, status = 401, message, extra) => {
+        const fault = isVerified ? null : faultOfRefusal(status || 401, extra);
+        if (fault !== null) {
+          // The peer still gets an answer, and nothing of what cannot be written.
+          decide(false, 500);
+          throw fault;
+        }
         decide(isVerified, status || 401, message, extra);
       });
     } else {
@@ -798,6 +804,19 @@ function refuseStream(stream, status, message, extra) {
   }
   stream.respond({ ':status': Number(status), 'content-type': 'text/html', ...extra });
   stream.end(String(message || (STATUS_CODES[status] ?? '')));
+}
+
+/** Returns why a refusal by `verifyClient` cannot be written as HTTP, or null if it can. */
+function faultOfRefusal(status, headers) {
+  if (!Number.isInteger(status) || status < 300 || status > 999) {
+    return new RangeError(`The status of a refusal must be an integer from 300 to 999: ${status}`);
+  }
+  try {
+    formatHeaders(headers ?? {});
+    return null;
+  } catch (error) {
+    return error;
+  }
 }
 
 /** Stands for the HTTP server that ws makes for the option `port`. */
