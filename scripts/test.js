@@ -21,6 +21,7 @@ const { checkDependents } = require('./dependents.js');
 const { cargoEnvironment } = require('./libclang.js');
 const nodes = require('./node-versions.js');
 const autobahn = require('./autobahn/index.js');
+const peers = require('./peers.js');
 const valgrind = require('./valgrind.js');
 
 const ROOT = path.join(__dirname, '..');
@@ -153,6 +154,8 @@ async function rust() {
 
 /** Runs jest with one Node, and adds up its tests. */
 async function jest(node) {
+  peers.ensurePython();
+  peers.ensureChromium();
   const report = path.join(ROOT, 'build', 'jest.json');
   fs.mkdirSync(path.dirname(report), { recursive: true });
   fs.rmSync(report, { force: true });
