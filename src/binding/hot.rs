@@ -14,7 +14,7 @@ use napi_sys as sys;
 use super::delegate::JsDelegate;
 use super::environment::Environment;
 use super::values::{self, Call};
-use crate::endpoint::Pressure;
+use crate::endpoint::{Connection, Pressure};
 use crate::protocol::Opcode;
 use crate::uv;
 
@@ -229,17 +229,27 @@ fn close_frame(
     ptr::null_mut()
 }
 
+/// Calls `act` with the connection that argument 0 stands for, if there is one.
+fn with_connection(
+    environment: &Environment,
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+    act: impl FnOnce(&Connection),
+) -> sys::napi_value {
+    let call = arguments::<1>(env, info);
+    if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
+        act(&connection);
+    }
+    ptr::null_mut()
+}
+
 /// `terminate(id)`.
 fn terminate(
     environment: &Environment,
     env: sys::napi_env,
     info: sys::napi_callback_info,
 ) -> sys::napi_value {
-    let call = arguments::<1>(env, info);
-    if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
-        connection.terminate();
-    }
-    ptr::null_mut()
+    with_connection(environment, env, info, |connection| connection.terminate())
 }
 
 /// `pause(id)`.
@@ -248,11 +258,7 @@ fn pause(
     env: sys::napi_env,
     info: sys::napi_callback_info,
 ) -> sys::napi_value {
-    let call = arguments::<1>(env, info);
-    if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
-        connection.pause_reading();
-    }
-    ptr::null_mut()
+    with_connection(environment, env, info, |connection| connection.pause_reading())
 }
 
 /// `resume(id)`.
@@ -261,11 +267,7 @@ fn resume(
     env: sys::napi_env,
     info: sys::napi_callback_info,
 ) -> sys::napi_value {
-    let call = arguments::<1>(env, info);
-    if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
-        connection.resume_reading();
-    }
-    ptr::null_mut()
+    with_connection(environment, env, info, |connection| connection.resume_reading())
 }
 
 /// `bufferedAmount(id)`.
@@ -317,11 +319,7 @@ fn end_stream(
     env: sys::napi_env,
     info: sys::napi_callback_info,
 ) -> sys::napi_value {
-    let call = arguments::<1>(env, info);
-    if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
-        connection.end_stream();
-    }
-    ptr::null_mut()
+    with_connection(environment, env, info, |connection| connection.end_stream())
 }
 
 /// `writeRaw(id, bytes, flags)`.
@@ -361,11 +359,7 @@ fn feed_end(
     env: sys::napi_env,
     info: sys::napi_callback_info,
 ) -> sys::napi_value {
-    let call = arguments::<1>(env, info);
-    if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
-        connection.feed_end();
-    }
-    ptr::null_mut()
+    with_connection(environment, env, info, |connection| connection.feed_end())
 }
 
 /// `feedClosed(id)`.
@@ -374,11 +368,7 @@ fn feed_closed(
     env: sys::napi_env,
     info: sys::napi_callback_info,
 ) -> sys::napi_value {
-    let call = arguments::<1>(env, info);
-    if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
-        connection.feed_closed();
-    }
-    ptr::null_mut()
+    with_connection(environment, env, info, |connection| connection.feed_closed())
 }
 
 /// `outputBlocked(id)`.
@@ -405,13 +395,11 @@ fn set_blocked(
     info: sys::napi_callback_info,
     is_blocked: bool,
 ) -> sys::napi_value {
-    let call = arguments::<1>(env, info);
-    if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
+    with_connection(environment, env, info, |connection| {
         if let Some(transport) = connection.transport() {
             transport.set_blocked(is_blocked);
         }
-    }
-    ptr::null_mut()
+    })
 }
 
 /// `flush()`.
