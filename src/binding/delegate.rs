@@ -310,6 +310,7 @@ impl JsDelegate {
         };
         if status == sys::Status::napi_no_external_buffers_allowed {
             self.copies.set(true);
+            self.current.take();
             return Shown::No;
         }
         // Any other failure means that the environment is ending; Node may already have taken the
@@ -387,14 +388,16 @@ impl Delegate for JsDelegate {
     }
 
     fn deliver(&self, batch: &[Record]) {
+        // A copy shows what the block holds now; what comes while the batch is worked through goes
+        // into a block of its own.
+        if self.copies.get() {
+            self.current.take();
+        }
         for chunk in batch.chunks(self.capacity) {
             if !self.silent.get() {
                 self.deliver_chunk(chunk);
             }
             self.release(chunk);
-        }
-        if self.copies.get() {
-            self.current.take();
         }
     }
 
