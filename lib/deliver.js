@@ -242,12 +242,12 @@ class Delivery {
     const { records } = this;
     const at = HEADER + RECORD * records[CURSOR]++;
     if (records[MUTED] !== 0) return;
-    const server = table[records[at] >>> 11];
-    if (server === undefined) return;
+    const listener = table[records[at] >>> 11];
+    if (listener === undefined) return;
     const request = new UpgradeMessage(this.text(records[at + 2], records[at + 3]), id);
     table[id] = request;
     const flags = (records[at] >>> 8) & 7;
-    new server._scope().runInAsyncScope(server._decide, server, request, id, flags);
+    new listener._scope().runInAsyncScope(listener._decide, listener, request, id, flags);
   }
 
   /** Passes a record of a connection that JavaScript has no WebSocket for. */
@@ -267,10 +267,10 @@ class Delivery {
     const a = records[at + 2];
     records[CURSOR]++;
     if (kind === LISTENING || kind === SERVER_ERROR || kind === SERVER_CLOSED) {
-      const server = table[id];
-      if (server !== undefined) {
-        if (kind === SERVER_CLOSED) flushConnections(context, server);
-        new server._scope().runInAsyncScope(server._report, server, kind);
+      const listener = table[id];
+      if (listener !== undefined) {
+        if (kind === SERVER_CLOSED) flushConnections(context, listener);
+        new listener._scope().runInAsyncScope(listener._report, listener, kind);
       }
       return;
     }
@@ -332,10 +332,10 @@ function convert(buffer, type) {
   }
 }
 
-/** Lets the connections of a server that has closed end first. */
-function flushConnections(context, server) {
+/** Lets the connections of a listener that has closed end first. */
+function flushConnections(context, listener) {
   for (const staggered of [...context._staggered]) {
-    if (staggered.isOf(server)) staggered.flush();
+    if (listener.isOf(staggered.server)) staggered.flush();
   }
 }
 

@@ -37,9 +37,9 @@ class Staggered {
     return this.#waiting.length === 0;
   }
 
-  /** Whether this is a connection of `server`. */
-  isOf(server) {
-    return this.#websocket._server === server;
+  /** The server of the connection, or null. */
+  get server() {
+    return this.#websocket._server;
   }
 
   add(perform, isEnd) {

@@ -1,7 +1,7 @@
 'use strict';
 
 /**
- * Who a native number stands for: a WebSocket, a WebSocketServer, or an UpgradeMessage while its
+ * Who a native number stands for: a WebSocket, a NativeListener, or an UpgradeMessage while its
  * request is being decided on.
  *
  * The native half gives out small numbers and uses them again, so this is a dense array. It takes
