@@ -299,19 +299,27 @@ function deliverMessage(websocket, context, block, offset, length, isBinary) {
   if ((websocket._flags & (TERMINATED | STAGGERED)) !== 0) {
     if ((websocket._flags & TERMINATED) !== 0) return;
     const payload = length === 0 ? EMPTY_BUFFER : new FastBuffer(block, offset, length);
-    stagger(websocket, context, () => emitMessage(websocket, payload, isBinary));
+    stagger(websocket, context, () => emitLater(websocket, payload, isBinary));
     return;
   }
   const buffer = length === 0 ? EMPTY_BUFFER : new FastBuffer(block, offset, length);
   if (isBinary && (websocket._flags & BINARY_TYPE_BITS) !== 0) {
-    websocket.emit('message', convert(buffer, websocket._flags & BINARY_TYPE_BITS), true);
+    emitMessage(websocket, convert(buffer, websocket._flags & BINARY_TYPE_BITS), true);
   } else {
-    websocket.emit('message', buffer, isBinary);
+    emitMessage(websocket, buffer, isBinary);
   }
 }
 
+/** Emits 'message': as emit() does, without its detours where there is one listener. */
+function emitMessage(websocket, data, isBinary) {
+  const listener = websocket._events.message;
+  const isPlain = typeof listener === 'function' && websocket.emit === emit;
+  if (isPlain && !EventEmitter.captureRejections) listener.call(websocket, data, isBinary);
+  else websocket.emit('message', data, isBinary);
+}
+
 /** Emits a message that had to wait for its turn. */
-function emitMessage(websocket, buffer, isBinary) {
+function emitLater(websocket, buffer, isBinary) {
   if ((websocket._flags & TERMINATED) !== 0) return;
   const type = websocket._flags & BINARY_TYPE_BITS;
   websocket.emit('message', isBinary && type !== 0 ? convert(buffer, type) : buffer, isBinary);

@@ -27,7 +27,7 @@ const COMPRESS: u32 = 1 << 6;
 /// Answer of `send` for a connection that is not open.
 const NOT_OPEN: i32 = -1;
 
-type Body = fn(&Environment, sys::napi_env, sys::napi_callback_info) -> sys::napi_value;
+type Body = fn(&Environment, &Call) -> sys::napi_value;
 
 macro_rules! exports {
     ($($js:literal => $name:ident,)*) => {
@@ -100,38 +100,23 @@ exports! {
 ///
 /// # Safety
 /// N1: `info` belongs to the callback that `env` is running, whose data is N2.
+#[inline(always)]
 unsafe fn enter(env: sys::napi_env, info: sys::napi_callback_info, body: Body) -> sys::napi_value {
-    let mut data = ptr::null_mut();
-    // SAFETY: by the contract; results that are not wanted may be null.
-    unsafe {
-        sys::napi_get_cb_info(
-            env,
-            info,
-            ptr::null_mut(),
-            ptr::null_mut(),
-            ptr::null_mut(),
-            &raw mut data,
-        )
-    };
+    // SAFETY: N1: by the contract.
+    let (call, data) = unsafe { Call::read(env, info) };
     // SAFETY: N2.
     let environment = unsafe { &*data.cast_const().cast::<Environment>() };
-    match catch_unwind(AssertUnwindSafe(|| body(environment, env, info))) {
+    match catch_unwind(AssertUnwindSafe(|| body(environment, &call))) {
         Ok(value) => value,
         Err(_) => values::throw(env, "internal error in uvws"),
     }
 }
 
-/// Reads the arguments of the call under way.
-fn arguments<const N: usize>(env: sys::napi_env, info: sys::napi_callback_info) -> Call<N> {
-    // SAFETY: N1: only bodies of `enter` call this, with what they were given.
-    unsafe { Call::read(env, info) }
-}
-
 /// Lends argument `index` as bytes: a view, an ArrayBuffer, a string as UTF-8, or nothing for
 /// anything else.
-fn with_payload<const N: usize, T>(
+fn with_payload<T>(
     environment: &Environment,
-    call: &Call<N>,
+    call: &Call,
     index: usize,
     read: impl Fn(&[u8]) -> T,
 ) -> T {
@@ -158,73 +143,49 @@ fn pressure(env: sys::napi_env, outcome: Option<Option<Pressure>>) -> sys::napi_
 }
 
 /// `send(id, data, flags)`.
-fn send(
-    environment: &Environment,
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-) -> sys::napi_value {
-    let call = arguments::<3>(env, info);
+fn send(environment: &Environment, call: &Call) -> sys::napi_value {
     let (Some(id), Some(flags)) = (call.u32(0), call.u32(2)) else {
-        return values::int32(env, NOT_OPEN);
+        return values::int32(call.env, NOT_OPEN);
     };
     let opcode = opcode(flags & OPCODE);
     let (fin, notify) = (flags & FIN != 0, flags & NOTIFY != 0);
     let compress = flags & COMPRESS != 0;
     let outcome = environment.table.with_connection(id, |connection| {
-        with_payload(environment, &call, 1, |bytes| {
+        with_payload(environment, call, 1, |bytes| {
             connection.send(opcode, fin, bytes, notify, compress)
         })
     });
-    pressure(env, outcome)
+    pressure(call.env, outcome)
 }
 
-fn control_frame(
-    environment: &Environment,
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-    opcode: Opcode,
-) -> sys::napi_value {
-    let call = arguments::<3>(env, info);
+fn control_frame(environment: &Environment, call: &Call, opcode: Opcode) -> sys::napi_value {
     let Some(id) = call.u32(0) else {
-        return values::int32(env, NOT_OPEN);
+        return values::int32(call.env, NOT_OPEN);
     };
     let notify = call.u32(2).unwrap_or(0) & NOTIFY != 0;
     let outcome = environment.table.with_connection(id, |connection| {
-        with_payload(environment, &call, 1, |bytes| {
+        with_payload(environment, call, 1, |bytes| {
             connection.send(opcode, true, bytes, notify, false)
         })
     });
-    pressure(env, outcome)
+    pressure(call.env, outcome)
 }
 
 /// `ping(id, data, flags)`.
-fn ping(
-    environment: &Environment,
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-) -> sys::napi_value {
-    control_frame(environment, env, info, Opcode::Ping)
+fn ping(environment: &Environment, call: &Call) -> sys::napi_value {
+    control_frame(environment, call, Opcode::Ping)
 }
 
 /// `pong(id, data, flags)`.
-fn pong(
-    environment: &Environment,
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-) -> sys::napi_value {
-    control_frame(environment, env, info, Opcode::Pong)
+fn pong(environment: &Environment, call: &Call) -> sys::napi_value {
+    control_frame(environment, call, Opcode::Pong)
 }
 
 /// `closeFrame(id, code, reason)`.
-fn close_frame(
-    environment: &Environment,
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-) -> sys::napi_value {
-    let call = arguments::<3>(env, info);
+fn close_frame(environment: &Environment, call: &Call) -> sys::napi_value {
     let code = u16::try_from(call.u32(1).unwrap_or(0)).unwrap_or(0);
     if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
-        with_payload(environment, &call, 2, |reason| connection.close(code, reason));
+        with_payload(environment, call, 2, |reason| connection.close(code, reason));
     }
     ptr::null_mut()
 }
@@ -232,11 +193,9 @@ fn close_frame(
 /// Calls `act` with the connection that argument 0 stands for, if there is one.
 fn with_connection(
     environment: &Environment,
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
+    call: &Call,
     act: impl FnOnce(&Connection),
 ) -> sys::napi_value {
-    let call = arguments::<1>(env, info);
     if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
         act(&connection);
     }
@@ -244,66 +203,39 @@ fn with_connection(
 }
 
 /// `terminate(id)`.
-fn terminate(
-    environment: &Environment,
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-) -> sys::napi_value {
-    with_connection(environment, env, info, |connection| connection.terminate())
+fn terminate(environment: &Environment, call: &Call) -> sys::napi_value {
+    with_connection(environment, call, |connection| connection.terminate())
 }
 
 /// `pause(id)`.
-fn pause(
-    environment: &Environment,
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-) -> sys::napi_value {
-    with_connection(environment, env, info, |connection| connection.pause_reading())
+fn pause(environment: &Environment, call: &Call) -> sys::napi_value {
+    with_connection(environment, call, |connection| connection.pause_reading())
 }
 
 /// `resume(id)`.
-fn resume(
-    environment: &Environment,
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-) -> sys::napi_value {
-    with_connection(environment, env, info, |connection| connection.resume_reading())
+fn resume(environment: &Environment, call: &Call) -> sys::napi_value {
+    with_connection(environment, call, |connection| connection.resume_reading())
 }
 
 /// `bufferedAmount(id)`.
-fn buffered_amount(
-    environment: &Environment,
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-) -> sys::napi_value {
-    let call = arguments::<1>(env, info);
+fn buffered_amount(environment: &Environment, call: &Call) -> sys::napi_value {
     let connection = call.u32(0).and_then(|id| environment.table.connection(id));
     let amount = connection.map_or(0, |connection| connection.buffered_amount());
-    values::double(env, amount as f64)
+    values::double(call.env, amount as f64)
 }
 
 /// `accept(id, protocol, headers)`.
-fn accept(
-    environment: &Environment,
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-) -> sys::napi_value {
-    let call = arguments::<3>(env, info);
+fn accept(environment: &Environment, call: &Call) -> sys::napi_value {
     let protocol = call.string(1);
     let headers = call.string(2).unwrap_or_default();
     let connection = call.u32(0).and_then(|id| environment.table.connection(id));
     let accepted =
         connection.is_some_and(|connection| connection.accept(protocol.as_deref(), &headers));
-    values::boolean(env, accepted)
+    values::boolean(call.env, accepted)
 }
 
 /// `reject(id, status, body, headers)`.
-fn reject(
-    environment: &Environment,
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-) -> sys::napi_value {
-    let call = arguments::<4>(env, info);
+fn reject(environment: &Environment, call: &Call) -> sys::napi_value {
     let status = call.u32(1).and_then(|status| u16::try_from(status).ok()).unwrap_or(400);
     let body = call.string(2).unwrap_or_default();
     let headers = call.string(3).unwrap_or_default();
@@ -314,36 +246,22 @@ fn reject(
 }
 
 /// `endStream(id)`.
-fn end_stream(
-    environment: &Environment,
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-) -> sys::napi_value {
-    with_connection(environment, env, info, |connection| connection.end_stream())
+fn end_stream(environment: &Environment, call: &Call) -> sys::napi_value {
+    with_connection(environment, call, |connection| connection.end_stream())
 }
 
 /// `writeRaw(id, bytes, flags)`.
-fn write_raw(
-    environment: &Environment,
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-) -> sys::napi_value {
-    let call = arguments::<3>(env, info);
-    let Some(id) = call.u32(0) else { return values::int32(env, NOT_OPEN) };
+fn write_raw(environment: &Environment, call: &Call) -> sys::napi_value {
+    let Some(id) = call.u32(0) else { return values::int32(call.env, NOT_OPEN) };
     let notify = call.u32(2).unwrap_or(0) & NOTIFY != 0;
     let outcome = environment.table.with_connection(id, |connection| {
-        with_payload(environment, &call, 1, |bytes| connection.write_raw(bytes, notify))
+        with_payload(environment, call, 1, |bytes| connection.write_raw(bytes, notify))
     });
-    pressure(env, outcome)
+    pressure(call.env, outcome)
 }
 
 /// `feed(id, bytes)`.
-fn feed(
-    environment: &Environment,
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-) -> sys::napi_value {
-    let call = arguments::<2>(env, info);
+fn feed(environment: &Environment, call: &Call) -> sys::napi_value {
     if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
         // A copy: frames are unmasked in place, and the bytes may still be somebody else's.
         if let Some(mut bytes) = call.with_bytes(1, <[u8]>::to_vec) {
@@ -354,48 +272,27 @@ fn feed(
 }
 
 /// `feedEnd(id)`.
-fn feed_end(
-    environment: &Environment,
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-) -> sys::napi_value {
-    with_connection(environment, env, info, |connection| connection.feed_end())
+fn feed_end(environment: &Environment, call: &Call) -> sys::napi_value {
+    with_connection(environment, call, |connection| connection.feed_end())
 }
 
 /// `feedClosed(id)`.
-fn feed_closed(
-    environment: &Environment,
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-) -> sys::napi_value {
-    with_connection(environment, env, info, |connection| connection.feed_closed())
+fn feed_closed(environment: &Environment, call: &Call) -> sys::napi_value {
+    with_connection(environment, call, |connection| connection.feed_closed())
 }
 
 /// `outputBlocked(id)`.
-fn output_blocked(
-    environment: &Environment,
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-) -> sys::napi_value {
-    set_blocked(environment, env, info, true)
+fn output_blocked(environment: &Environment, call: &Call) -> sys::napi_value {
+    set_blocked(environment, call, true)
 }
 
 /// `outputDrained(id)`.
-fn output_drained(
-    environment: &Environment,
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-) -> sys::napi_value {
-    set_blocked(environment, env, info, false)
+fn output_drained(environment: &Environment, call: &Call) -> sys::napi_value {
+    set_blocked(environment, call, false)
 }
 
-fn set_blocked(
-    environment: &Environment,
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-    is_blocked: bool,
-) -> sys::napi_value {
-    with_connection(environment, env, info, |connection| {
+fn set_blocked(environment: &Environment, call: &Call, is_blocked: bool) -> sys::napi_value {
+    with_connection(environment, call, |connection| {
         if let Some(transport) = connection.transport() {
             transport.set_blocked(is_blocked);
         }
@@ -403,81 +300,57 @@ fn set_blocked(
 }
 
 /// `flush()`.
-fn flush(
-    environment: &Environment,
-    _env: sys::napi_env,
-    _info: sys::napi_callback_info,
-) -> sys::napi_value {
+fn flush(environment: &Environment, _call: &Call) -> sys::napi_value {
     environment.flush();
     ptr::null_mut()
 }
 
 /// `contextCreate(deliver, records)`.
-fn context_create(
-    environment: &Environment,
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-) -> sys::napi_value {
-    let call = arguments::<2>(env, info);
-    let [deliver, records] = call.args;
+fn context_create(environment: &Environment, call: &Call) -> sys::napi_value {
+    let [deliver, records, ..] = call.args;
     let Some(environment) = Environment::of(environment.env()) else {
         return ptr::null_mut();
     };
     // SAFETY: N1, N3: arguments of the call under way.
     let delegate = unsafe { JsDelegate::new(&environment, deliver, records) };
     let Some(delegate) = delegate else {
-        return values::throw(env, "contextCreate needs a function and a Uint32Array");
+        return values::throw(call.env, "contextCreate needs a function and a Uint32Array");
     };
     match environment.open_context(Rc::clone(&delegate)) {
-        Ok(id) => values::uint32(env, id),
+        Ok(id) => values::uint32(call.env, id),
         Err(message) => {
             delegate.silence();
-            values::throw(env, &format!("The context could not be created: {message}"))
+            values::throw(call.env, &format!("The context could not be created: {message}"))
         }
     }
 }
 
 /// `contextWake(context)`.
-fn context_wake(
-    environment: &Environment,
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-) -> sys::napi_value {
-    let call = arguments::<1>(env, info);
+fn context_wake(environment: &Environment, call: &Call) -> sys::napi_value {
     let context = call.u32(0).and_then(|id| environment.context(id));
     let woken =
         context.is_some_and(|context| !context.is_ending() && uv::wake::wake(context.wake_token()));
-    values::boolean(env, woken)
+    values::boolean(call.env, woken)
 }
 
 /// `contextWakeToken(context)`.
-fn context_wake_token(
-    environment: &Environment,
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-) -> sys::napi_value {
-    let call = arguments::<1>(env, info);
+fn context_wake_token(environment: &Environment, call: &Call) -> sys::napi_value {
     let context = call.u32(0).and_then(|id| environment.context(id));
     let token = context.map_or(0, |context| context.wake_token());
     let mut result = ptr::null_mut();
     // SAFETY: N1.
-    unsafe { sys::napi_create_bigint_uint64(env, token, &raw mut result) };
+    unsafe { sys::napi_create_bigint_uint64(call.env, token, &raw mut result) };
     result
 }
 
 /// `wakeByToken(token)`.
-fn wake_by_token(
-    _environment: &Environment,
-    env: sys::napi_env,
-    info: sys::napi_callback_info,
-) -> sys::napi_value {
-    let call = arguments::<1>(env, info);
-    let [argument] = call.args;
+fn wake_by_token(_environment: &Environment, call: &Call) -> sys::napi_value {
+    let [argument, ..] = call.args;
     let (mut token, mut lossless) = (0, false);
     // SAFETY: N1, N3: an argument of the call under way.
     let status = unsafe {
-        sys::napi_get_value_bigint_uint64(env, argument, &raw mut token, &raw mut lossless)
+        sys::napi_get_value_bigint_uint64(call.env, argument, &raw mut token, &raw mut lossless)
     };
     let woken = status == sys::Status::napi_ok && lossless && uv::wake::wake(token);
-    values::boolean(env, woken)
+    values::boolean(call.env, woken)
 }

@@ -1,23 +1,32 @@
 //! Reading and making JavaScript values with plain Node-API calls.
 
+use std::ffi::c_void;
 use std::ptr;
 
 use napi_sys as sys;
 
-/// Arguments of a call, in a fixed array.
-pub(super) struct Call<const N: usize> {
+/// The most arguments that a function of the hot plane takes.
+const ARGUMENTS: usize = 4;
+
+/// A call from JavaScript with its arguments, in a fixed array.
+pub(super) struct Call {
     pub(super) env: sys::napi_env,
-    pub(super) args: [sys::napi_value; N],
+    pub(super) args: [sys::napi_value; ARGUMENTS],
 }
 
-impl<const N: usize> Call<N> {
-    /// Reads the arguments; missing ones are `undefined`.
+impl Call {
+    /// Reads the arguments, of which missing ones are `undefined`, and the function's data.
     ///
     /// # Safety
     /// N1: `info` belongs to the callback that `env` is running.
-    pub(super) unsafe fn read(env: sys::napi_env, info: sys::napi_callback_info) -> Self {
-        let mut args = [ptr::null_mut(); N];
-        let mut count = N;
+    #[inline(always)]
+    pub(super) unsafe fn read(
+        env: sys::napi_env,
+        info: sys::napi_callback_info,
+    ) -> (Self, *mut c_void) {
+        let mut args = [ptr::null_mut(); ARGUMENTS];
+        let mut count = ARGUMENTS;
+        let mut data = ptr::null_mut();
         // SAFETY: by the contract; the array has room for `count` values.
         unsafe {
             sys::napi_get_cb_info(
@@ -26,10 +35,10 @@ impl<const N: usize> Call<N> {
                 &raw mut count,
                 args.as_mut_ptr(),
                 ptr::null_mut(),
-                ptr::null_mut(),
+                &raw mut data,
             )
         };
-        Self { env, args }
+        (Self { env, args }, data)
     }
 
     pub(super) fn u32(&self, index: usize) -> Option<u32> {

@@ -3,7 +3,7 @@
 use super::connection::{Connection, Flags, Phase};
 use super::Failure;
 use crate::context::{Kind, MessagePayload, Record};
-use crate::protocol::{Event, Payload, ProtocolError};
+use crate::protocol::{Event, Payload, ProtocolError, Receiver};
 use crate::transport::UvError;
 
 /// Bytes put aside after which reading stops: as much as one read brings.
@@ -113,45 +113,59 @@ impl Connection {
         let mut receiver = self.receiver.borrow_mut();
         let mut at = 0;
         while let Some(rest) = bytes.get_mut(at..).filter(|rest| !rest.is_empty()) {
-            let step = match receiver.receive(rest) {
-                Ok(step) => step,
-                Err(error) => {
-                    self.peer_misbehaved(&error);
-                    return bytes.len();
+            at += match receiver.lend(rest) {
+                Some(lent) => {
+                    let payload = MessagePayload::Borrowed(lent.payload);
+                    self.context.record_message(self.id, lent.binary, payload);
+                    lent.consumed
                 }
+                None => self.parse_step(&mut receiver, rest),
             };
-            at += step.consumed;
-            match step.event {
-                Some(Event::Message { binary, payload }) => {
-                    let payload = match payload {
-                        Payload::Borrowed(bytes) => MessagePayload::Borrowed(bytes),
-                        Payload::Owned(bytes) => MessagePayload::Owned(bytes),
-                        Payload::Inflated(ref bytes) => MessagePayload::Borrowed(bytes),
-                    };
-                    self.context.record_message(self.id, binary, payload);
-                }
-                Some(Event::Ping(payload)) => {
-                    if self.group.borrow().settings.auto_pong {
-                        self.answer_ping(&payload);
-                    }
-                    self.context.record_with(Kind::Ping, 0, self.id, &payload);
-                }
-                Some(Event::Pong(payload)) => {
-                    self.context.record_with(Kind::Pong, 0, self.id, &payload);
-                }
-                Some(Event::Close { code, reason }) => {
-                    self.flags.set(Flags::RECEIVED_CLOSE);
-                    let code = u32::from(code.unwrap_or(NO_STATUS_RECEIVED));
-                    self.context.record_with(Kind::PeerClose, code, self.id, &reason);
-                    self.end_if_concluded();
-                }
-                None => {}
-            }
             if self.context.outbox().is_full() {
                 break;
             }
         }
         at
+    }
+
+    /// Parses up to the next event, whatever it is, and returns how many bytes that took.
+    #[inline(never)]
+    fn parse_step(&self, receiver: &mut Receiver, bytes: &mut [u8]) -> usize {
+        let len = bytes.len();
+        let step = match receiver.receive(bytes) {
+            Ok(step) => step,
+            Err(error) => {
+                self.peer_misbehaved(&error);
+                return len;
+            }
+        };
+        match step.event {
+            Some(Event::Message { binary, payload }) => {
+                let payload = match payload {
+                    Payload::Borrowed(bytes) => MessagePayload::Borrowed(bytes),
+                    Payload::Owned(bytes) => MessagePayload::Owned(bytes),
+                    Payload::Inflated(ref bytes) => MessagePayload::Borrowed(bytes),
+                };
+                self.context.record_message(self.id, binary, payload);
+            }
+            Some(Event::Ping(payload)) => {
+                if self.group.borrow().settings.auto_pong {
+                    self.answer_ping(&payload);
+                }
+                self.context.record_with(Kind::Ping, 0, self.id, &payload);
+            }
+            Some(Event::Pong(payload)) => {
+                self.context.record_with(Kind::Pong, 0, self.id, &payload);
+            }
+            Some(Event::Close { code, reason }) => {
+                self.flags.set(Flags::RECEIVED_CLOSE);
+                let code = u32::from(code.unwrap_or(NO_STATUS_RECEIVED));
+                self.context.record_with(Kind::PeerClose, code, self.id, &reason);
+                self.end_if_concluded();
+            }
+            None => {}
+        }
+        step.consumed
     }
 
     /// The peer broke the protocol. The Close frame is left to the delivery, so that replies to the

@@ -57,12 +57,6 @@ pub(super) struct FrameHead {
 }
 
 impl FrameHead {
-    /// Tells whether the frame is a message by itself, and its payload the message.
-    #[inline]
-    pub(super) fn is_whole_message(&self) -> bool {
-        self.fin && !self.compressed && matches!(self.opcode, Opcode::Text | Opcode::Binary)
-    }
-
     /// Reads the header at the front of `input`; `None` if more bytes are due.
     ///
     /// A fault is reported as soon as the bytes that show it are there, without

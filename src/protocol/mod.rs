@@ -50,7 +50,7 @@ pub use event::{Event, Payload, Step};
 pub use frame::{encode_header, Header};
 pub use mask::apply_mask;
 pub use opcode::Opcode;
-pub use receiver::{Config, Receiver};
+pub use receiver::{Config, Lent, Receiver};
 
 /// The side of a connection that this endpoint plays.
 ///

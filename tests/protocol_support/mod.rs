@@ -39,6 +39,29 @@ pub struct Outcome {
     pub error: Option<ProtocolError>,
 }
 
+fn seen(event: &Event<'_>) -> Seen {
+    match event {
+        Event::Message { binary: false, payload } => Seen::Text(payload.to_vec()),
+        Event::Message { binary: true, payload } => Seen::Binary(payload.to_vec()),
+        Event::Ping(payload) => Seen::Ping(payload.to_vec()),
+        Event::Pong(payload) => Seen::Pong(payload.to_vec()),
+        Event::Close { code, reason } => Seen::Close(*code, reason.to_vec()),
+    }
+}
+
+/// What the quick path makes of `input`, which it leaves alone if that is nothing.
+fn lend(receiver: &Receiver, input: &[u8]) -> Option<(usize, Seen)> {
+    let mut copy = input.to_vec();
+    let lent = receiver.lend(&mut copy).map(|lent| {
+        let payload = lent.payload.to_vec();
+        (lent.consumed, if lent.binary { Seen::Binary(payload) } else { Seen::Text(payload) })
+    });
+    if lent.is_none() {
+        assert_eq!(copy, input, "the quick path has changed what it did not take");
+    }
+    lent
+}
+
 /// Feeds one read, and checks at every call that it makes progress, that the
 /// receiver says when it is concluded, and that nothing comes after that.
 pub fn feed(receiver: &mut Receiver, read: &[u8], outcome: &mut Outcome) {
@@ -48,9 +71,15 @@ pub fn feed(receiver: &mut Receiver, read: &[u8], outcome: &mut Outcome) {
         let was_concluded = receiver.is_concluded();
         let rest = &mut read[position..];
         let length = rest.len();
+        let lent = lend(receiver, rest);
         match receiver.receive(rest) {
             Ok(step) => {
                 assert!(step.consumed > 0 && step.consumed <= length);
+                if let Some((consumed, ref message)) = lent {
+                    assert_eq!(step.consumed, consumed);
+                    let event = step.event.as_ref().map(seen);
+                    assert_eq!(event.as_ref(), Some(message), "the quick path says the same");
+                }
                 position += step.consumed;
                 if was_concluded || step.event.is_none() {
                     assert_eq!(step.consumed, length, "without an event all is consumed");
@@ -63,6 +92,7 @@ pub fn feed(receiver: &mut Receiver, read: &[u8], outcome: &mut Outcome) {
                 }
             }
             Err(error) => {
+                assert!(lent.is_none(), "the quick path has lent what is an error");
                 assert!(!was_concluded, "an error after the end");
                 assert!(receiver.is_concluded());
                 assert_eq!(receiver.retained(), 0);
