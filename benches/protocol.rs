@@ -51,7 +51,7 @@ fn frames(payload: &[u8], opcode: Opcode) -> (Vec<u8>, usize) {
     let count = (READ / (header.len() + payload.len())).max(1);
     let mut masked = payload.to_vec();
     apply_mask(KEY, 0, &mut masked);
-    let frame = [&header[..], &masked].concat();
+    let frame = [header.to_vec(), masked].concat();
     (frame.repeat(count), count)
 }
 
@@ -108,7 +108,7 @@ fn encode() {
                 for _ in 0..10_000 {
                     let size = black_box(size);
                     let header = encode_header(Role::Server, Opcode::Text, true, false, size, None);
-                    *sum += black_box(&header[..]).len() as u64;
+                    *sum += black_box(header).len() as u64;
                 }
             },
         );

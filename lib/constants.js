@@ -59,6 +59,8 @@ module.exports = {
   NOTIFY: 1 << 5,
   /** Compresses the message that the frame begins. */
   COMPRESS: 1 << 6,
+  /** Says that the data is a string, which saves finding that out. */
+  STRING: 1 << 7,
 
   // Kinds of records (src/context/outbox.rs).
   SLAB: 0,

@@ -31,31 +31,27 @@ const {
   OPEN,
   PAUSED,
   STAGGERED,
+  STRING,
   WAS_OPEN,
 } = require('./constants');
 
 const { isView } = ArrayBuffer;
 const { send: sendNative } = native;
-const TEXT_MESSAGE = OPCODE_TEXT | FIN;
-const BINARY_MESSAGE = OPCODE_BINARY | FIN;
 
 /**
  * Returns the flags of a whole message that needs no conversion, callback or unusual option: nearly
  * all of them. 0 for everything else.
  */
 function quickFlags(data, options) {
-  let isBinary;
-  if (typeof data === 'string') isBinary = false;
-  else if (isView(data)) isBinary = true;
-  else return 0;
+  const isString = typeof data === 'string';
+  if (!isString && !isView(data)) return 0;
+  let isBinary = !isString;
   if (options !== undefined) {
     if (options === null || typeof options === 'function' || options.fin !== undefined) return 0;
-    const { binary } = options;
-    if (binary === true) isBinary = true;
-    else if (binary === false) isBinary = false;
-    else return 0;
+    isBinary = options.binary;
+    if (isBinary !== true && isBinary !== false) return 0;
   }
-  return isBinary ? BINARY_MESSAGE : TEXT_MESSAGE;
+  return (isBinary ? OPCODE_BINARY : OPCODE_TEXT) | (isString ? STRING : 0) | FIN;
 }
 
 /**

@@ -478,7 +478,7 @@ fn what_cannot_be_compressed_is_no_longer_than_it_is() {
     // A frame that is longer than any of them fails by its header.
     let header = encode_header(Role::Server, Opcode::Binary, true, true, 1_000, None);
     let config = Config { max_payload: 100, ..Config::new(Role::Client) };
-    let outcome = run(&config, true, [&header[..]]);
+    let outcome = run(&config, true, [&header.to_vec()[..]]);
     assert_eq!(outcome.error, Some(ProtocolError::UnsupportedMessageLength));
 }
 
@@ -681,7 +681,7 @@ fn a_warm_connection_allocates_nothing_per_message() {
             }
             let header = encode_header(Role::Server, Opcode::Text, true, true, len as u64, None);
             stream.clear();
-            stream.extend_from_slice(&header);
+            header.append_to(&mut stream);
             stream.extend_from_slice(&output[..len]);
             let step = receiver.receive(&mut stream).unwrap();
             let Some(Event::Message { payload: Payload::Inflated(inflated), .. }) = step.event

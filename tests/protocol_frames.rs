@@ -333,3 +333,34 @@ fn errors_read_as_those_of_ws() {
         assert_eq!(error.to_string(), message);
     }
 }
+
+#[test]
+fn whole_messages_and_nothing_else_take_the_quick_path() {
+    for role in ROLES {
+        let receiver = Receiver::new(&Config { max_payload: 70_000, ..Config::new(role) });
+        for length in [0, 1, 125, 126, 127, 65_535] {
+            for (opcode, binary) in [(Opcode::Text, false), (Opcode::Binary, true)] {
+                let payload = vec![b'a'; length];
+                let mut stream = frame(role, opcode, true, &payload);
+                let whole = stream.len();
+                stream.extend_from_slice(b"\x81");
+                let lent = receiver.lend(&mut stream).expect("a whole message");
+                assert_eq!((lent.binary, lent.consumed, lent.payload), (binary, whole, &*payload));
+            }
+        }
+        let left_alone = [
+            frame(role, Opcode::Text, false, b"a"),
+            frame(role, Opcode::Text, true, b"caf\xE9"),
+            frame(role, Opcode::Continuation, true, b"a"),
+            frame(role, Opcode::Ping, true, b"a"),
+            frame(role, Opcode::Binary, true, &vec![0; 65_536]),
+            frame(role, Opcode::Binary, true, b"abc")[..4].to_vec(),
+        ];
+        for mut stream in left_alone {
+            assert!(receiver.lend(&mut stream).is_none(), "{stream:02x?}");
+        }
+        let narrow = Receiver::new(&Config { max_payload: 2, ..Config::new(role) });
+        assert!(narrow.lend(&mut frame(role, Opcode::Text, true, b"ab")).is_some());
+        assert!(narrow.lend(&mut frame(role, Opcode::Text, true, b"abc")).is_none());
+    }
+}

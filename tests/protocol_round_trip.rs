@@ -102,7 +102,7 @@ fn the_role_decides_about_the_mask_whatever_is_passed() {
         assert_eq!(outcome.events, [Seen::Text(b"a".to_vec())]);
     }
     let marked = encode_header(Role::Server, Opcode::Binary, false, true, 0, None);
-    assert_eq!(*marked, [0x42, 0]);
+    assert_eq!(marked.to_vec(), [0x42, 0]);
 }
 
 #[test]

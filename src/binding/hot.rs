@@ -23,6 +23,8 @@ const OPCODE: u32 = 0x0f;
 const FIN: u32 = 1 << 4;
 const NOTIFY: u32 = 1 << 5;
 const COMPRESS: u32 = 1 << 6;
+/// The data is a string. Without it that is found out, at some cost.
+const STRING: u32 = 1 << 7;
 
 /// Answer of `send` for a connection that is not open.
 const NOT_OPEN: i32 = -1;
@@ -121,8 +123,18 @@ fn with_payload<T>(
     read: impl Fn(&[u8]) -> T,
 ) -> T {
     call.with_bytes(index, &read)
-        .or_else(|| call.with_string(index, &mut environment.scratch.borrow_mut(), &read))
+        .or_else(|| with_string(environment, call, index, &read))
         .unwrap_or_else(|| read(&[]))
+}
+
+/// Lends argument `index` as UTF-8, if it is a string.
+fn with_string<T>(
+    environment: &Environment,
+    call: &Call,
+    index: usize,
+    read: impl Fn(&[u8]) -> T,
+) -> Option<T> {
+    call.with_string(index, &mut environment.scratch.borrow_mut(), read)
 }
 
 fn opcode(number: u32) -> Opcode {
@@ -151,9 +163,12 @@ fn send(environment: &Environment, call: &Call) -> sys::napi_value {
     let (fin, notify) = (flags & FIN != 0, flags & NOTIFY != 0);
     let compress = flags & COMPRESS != 0;
     let outcome = environment.table.with_connection(id, |connection| {
-        with_payload(environment, call, 1, |bytes| {
-            connection.send(opcode, fin, bytes, notify, compress)
-        })
+        let transmit = |bytes: &[u8]| connection.send(opcode, fin, bytes, notify, compress);
+        let sent = match flags & STRING {
+            0 => None,
+            _ => with_string(environment, call, 1, transmit),
+        };
+        sent.unwrap_or_else(|| with_payload(environment, call, 1, transmit))
     });
     pressure(call.env, outcome)
 }

@@ -178,13 +178,13 @@ impl Connection {
         };
         let header = encode_header(self.role, opcode, fin, rsv1, payload.len() as u64, mask);
         if mask.is_none() && payload.len() >= WRITE_THROUGH && self.in_flight.get() == 0 {
-            self.cork_with(|cork| cork.extend_from_slice(&header));
+            self.cork_with(|cork| header.append_to(cork));
             self.write_through(payload);
             return true;
         }
         let mut len = 0;
         self.cork_with(|cork| {
-            cork.extend_from_slice(&header);
+            header.append_to(cork);
             let from = cork.len();
             cork.extend_from_slice(payload);
             if let (Some(key), Some(masked)) = (mask, cork.get_mut(from..)) {

@@ -14,9 +14,7 @@
 //! The rules are checked in the order in which `ws` checks them, so that a
 //! frame with several faults gives the same error there and here.
 
-use core::ops::Deref;
-
-use super::limits::{MAX_CONTROL_PAYLOAD, MAX_FRAME_HEADER, MAX_FRAME_PAYLOAD};
+use super::limits::{MAX_CONTROL_PAYLOAD, MAX_FRAME_PAYLOAD};
 use super::{Opcode, ProtocolError, Role};
 
 const FIN: u8 = 0x80;
@@ -159,25 +157,38 @@ fn huge_length(length: u64) -> Result<u64, ProtocolError> {
     }
 }
 
-/// An encoded frame header on the stack; dereferences to its 2 to 14 bytes.
+/// An encoded frame header of 2 to 14 bytes.
+///
+/// It is made and moved as one word: bytes that are stored one by one and then
+/// loaded together stall the processor for as long as the rest of a small frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Header {
-    bytes: [u8; MAX_FRAME_HEADER],
+    /// The header's first byte is the lowest one.
+    word: u128,
     size: u8,
 }
 
-impl Deref for Header {
-    type Target = [u8];
-
+#[allow(clippy::len_without_is_empty, reason = "a header is never empty")]
+impl Header {
+    /// Returns how many bytes it has.
     #[inline]
-    fn deref(&self) -> &[u8] {
-        self.bytes.get(..self.size.into()).unwrap_or(&self.bytes)
+    pub fn len(&self) -> usize {
+        self.size.into()
     }
-}
 
-impl AsRef<[u8]> for Header {
-    fn as_ref(&self) -> &[u8] {
-        self
+    /// Appends its bytes to `out`.
+    #[inline]
+    pub fn append_to(&self, out: &mut Vec<u8>) {
+        let end = out.len().saturating_add(self.len());
+        out.extend_from_slice(&self.word.to_le_bytes());
+        out.truncate(end);
+    }
+
+    /// Returns its bytes.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.append_to(&mut bytes);
+        bytes
     }
 }
 
@@ -204,35 +215,21 @@ pub fn encode_header(
         Role::Client => (MASK, Some(mask.unwrap_or_default())),
     };
 
-    let mut bytes = [0; MAX_FRAME_HEADER];
-    // The arms name their slots one by one: constant places in an array of
-    // constant size, so nothing is checked when this runs.
-    let unmasked_size: u8 = match len {
-        0..=125 => {
-            [bytes[0], bytes[1]] = [first, mask_bit | len as u8];
-            2
-        }
+    let (mut word, unmasked_size): (u128, u8) = match len {
+        0..=125 => (u128::from(first) | u128::from(mask_bit | len as u8) << 8, 2),
         126..=0xFFFF => {
-            let [a, b] = (len as u16).to_be_bytes();
-            [bytes[0], bytes[1]] = [first, mask_bit | LENGTH_16];
-            [bytes[2], bytes[3]] = [a, b];
-            4
+            let length = u128::from((len as u16).swap_bytes()) << 16;
+            (u128::from(first) | u128::from(mask_bit | LENGTH_16) << 8 | length, 4)
         }
         _ => {
-            [bytes[0], bytes[1]] = [first, mask_bit | LENGTH_64];
-            if let Some(slots) = bytes.get_mut(2..10) {
-                slots.copy_from_slice(&len.to_be_bytes());
-            }
-            10
+            let length = u128::from(len.swap_bytes()) << 16;
+            (u128::from(first) | u128::from(mask_bit | LENGTH_64) << 8 | length, 10)
         }
     };
     let mut size = unmasked_size;
     if let Some(key) = key {
-        let start = usize::from(unmasked_size);
-        if let Some(slots) = bytes.get_mut(start..).and_then(|rest| rest.first_chunk_mut()) {
-            *slots = key;
-        }
+        word |= u128::from(u32::from_le_bytes(key)) << (u32::from(unmasked_size) * 8);
         size = size.saturating_add(4);
     }
-    Header { bytes, size }
+    Header { word, size }
 }
