@@ -1,19 +1,31 @@
 'use strict';
 
 const WebSocket = require('./lib/websocket');
-const WebSocketServer = require('./lib/websocket-server');
+
+/** Makes a property of the class whose value is loaded when it is asked for. */
+function define(name, load) {
+  const set = (value) => {
+    const property = { configurable: true, enumerable: true, value, writable: true };
+    Object.defineProperty(WebSocket, name, property);
+    return value;
+  };
+  const get = () => set(load());
+  Object.defineProperty(WebSocket, name, { configurable: true, enumerable: true, get, set });
+}
+
+// Each file is named where it is required, so that bundlers find it.
+define('closeOnSignals', () => require('./lib/close-on-signals'));
+define('createWebSocketStream', () => require('./lib/stream'));
+define('extension', () => require('./lib/extension'));
+define('PerMessageDeflate', () => require('./lib/permessage-deflate'));
+define('Receiver', () => require('./lib/receiver'));
+define('Sender', () => require('./lib/sender'));
+define('subprotocol', () => require('./lib/subprotocol'));
+define('wake', () => require('./lib/wake'));
 
 WebSocket.Context = require('./lib/context');
-WebSocket.closeOnSignals = require('./lib/close-on-signals');
-WebSocket.createWebSocketStream = require('./lib/stream');
-WebSocket.extension = require('./lib/extension');
-WebSocket.PerMessageDeflate = require('./lib/permessage-deflate');
-WebSocket.Receiver = require('./lib/receiver');
-WebSocket.Sender = require('./lib/sender');
-WebSocket.Server = WebSocketServer;
-WebSocket.subprotocol = require('./lib/subprotocol');
-WebSocket.wake = require('./lib/wake');
+WebSocket.Server = require('./lib/websocket-server');
 WebSocket.WebSocket = WebSocket;
-WebSocket.WebSocketServer = WebSocketServer;
+WebSocket.WebSocketServer = WebSocket.Server;
 
 module.exports = WebSocket;

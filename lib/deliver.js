@@ -3,7 +3,6 @@
 const EventEmitter = require('node:events');
 
 const table = require('./table');
-const UpgradeMessage = require('./upgrade-message');
 const { failureOf } = require('./failure');
 const {
   detach,
@@ -50,6 +49,9 @@ const {
 /** The class that all Buffers are of: constructed directly, one costs a third of Buffer.from(). */
 const FastBuffer = Buffer[Symbol.species];
 const { emit } = EventEmitter.prototype;
+
+/** Loaded for the first request: it needs Node's http, which takes time to load. */
+let UpgradeMessage;
 
 /** Records of one batch. A batch that is larger comes in several calls. */
 const CAPACITY = 1024;
@@ -244,6 +246,7 @@ class Delivery {
     if (records[MUTED] !== 0) return;
     const listener = table[records[at] >>> 11];
     if (listener === undefined) return;
+    UpgradeMessage ??= require('./upgrade-message');
     const request = new UpgradeMessage(this.text(records[at + 2], records[at + 3]), id);
     table[id] = request;
     const flags = (records[at] >>> 8) & 7;

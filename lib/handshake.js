@@ -3,8 +3,6 @@
 // The server's half of the opening handshake for requests that Node's HTTP server has read. A native
 // listener does all of this natively.
 
-const http = require('node:http');
-
 const { formatHeaders } = require('./head');
 
 /** What the key is extended by before it is hashed (RFC 6455 section 4.2.2). */
@@ -71,7 +69,7 @@ function findFault(request) {
  * @param {object} [extra] Further headers
  */
 function refuseUpgrade(socket, status, message, extra) {
-  const phrase = http.STATUS_CODES[status] ?? '';
+  const phrase = require('node:http').STATUS_CODES[status] ?? '';
   const body = String(message || phrase);
   const headers = formatHeaders({
     Connection: 'close',

@@ -2,8 +2,6 @@
 
 // WebSockets over HTTP/2 (RFC 8441): each is a stream of an extended CONNECT request.
 
-const { STATUS_CODES } = require('node:http');
-
 const {
   isRunning,
   kUpgraded,
@@ -137,7 +135,7 @@ function refuseStream(stream, status, message, extra) {
     return;
   }
   stream.respond({ ':status': Number(status), 'content-type': 'text/html', ...extra });
-  stream.end(String(message || (STATUS_CODES[status] ?? '')));
+  stream.end(String(message || (require('node:http').STATUS_CODES[status] ?? '')));
 }
 
 module.exports = { decideOnStream, isHttp2, listenersOf };

@@ -4,9 +4,7 @@
 // half and emits the events that it stands for.
 
 const native = require('./addon');
-const Socket = require('./socket');
 const table = require('./table');
-const UpgradeMessage = require('./upgrade-message');
 const { detailsOf } = require('./details');
 const { contextClosed, failureOf } = require('./failure');
 const { abort, restoreFastPath, sendClose } = require('./outgoing');
@@ -23,6 +21,9 @@ const {
   PHASES,
   WAS_OPEN,
 } = require('./constants');
+
+/** Loaded for the first client that opens, because it needs Node's http. */
+let UpgradeMessage;
 
 const INTERRUPTED = 'The context was closed before the connection was established';
 
@@ -59,6 +60,7 @@ function onAccepted(websocket, server, id, protocol) {
  */
 function onOpened(websocket, head, flags, context) {
   if (!mayOpen(websocket, context)) return;
+  UpgradeMessage ??= require('./upgrade-message');
   const response = new UpgradeMessage(head, websocket._id);
   if ((flags & HAS_EXTENSIONS) !== 0) {
     const header = UpgradeMessage.header(response, 'sec-websocket-extensions');
@@ -249,7 +251,7 @@ function emitClose(websocket) {
     for (const callback of details.callbacks.splice(0)) {
       process.nextTick(callback, notSent());
     }
-    if (details.socket !== null) Socket.conclude(details.socket);
+    if (details.socket !== null) require('./socket').conclude(details.socket);
   }
   if (websocket._server !== null) websocket._server._forget(websocket);
   websocket.emit('close', code, reason);

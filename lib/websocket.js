@@ -1,16 +1,12 @@
 'use strict';
 
 const native = require('./addon');
-const connect = require('./connect');
 const { mixInto } = require('./event-target');
 const { Emitter, Listeners } = require('./emitter');
 const { detailsOf } = require('./details');
 const { close, send, sendControl, terminate } = require('./outgoing');
 const { checkObject } = require('./validation');
 const Context = require('./context');
-const ReceiverShim = require('./receiver-shim');
-const SenderShim = require('./sender-shim');
-const Socket = require('./socket');
 const { captureScope } = require('./async-scope');
 const { emitClose } = require('./incoming');
 const { limitsOf } = require('./limits');
@@ -34,6 +30,9 @@ const {
   STRING,
   WAS_OPEN,
 } = require('./constants');
+
+// What only some programs need is loaded when they do: loading takes longer than connecting.
+let connect;
 
 const { isView } = ArrayBuffer;
 const { send: sendNative } = native;
@@ -120,6 +119,7 @@ class WebSocket extends Emitter {
       checkObject(options, 'options');
       this._flags = options.allowSynchronousEvents === false ? IS_SERVER | STAGGERED : IS_SERVER;
     } else {
+      connect ??= require('./connect');
       connect(this, address, protocols, options);
     }
   }
@@ -270,6 +270,7 @@ class WebSocket extends Emitter {
     const details = this._details;
     if (details !== null && details.bridge !== null) return details.bridge.stream;
     if ((this._flags & WAS_OPEN) === 0) return null;
+    const Socket = require('./socket');
     detailsOf(this).socket ??= new Socket(this._id);
     return this._details.socket;
   }
@@ -289,6 +290,7 @@ class WebSocket extends Emitter {
   get _sender() {
     if (this._readyState === CONNECTING) return null;
     const details = detailsOf(this);
+    const SenderShim = require('./sender-shim');
     details.sender ??= new SenderShim(this);
     return details.sender;
   }
@@ -297,6 +299,7 @@ class WebSocket extends Emitter {
   get _receiver() {
     if (this._readyState === CONNECTING) return null;
     const details = detailsOf(this);
+    const ReceiverShim = require('./receiver-shim');
     details.receiver ??= new ReceiverShim(this, this._server?.options ?? details.options ?? {});
     return details.receiver;
   }
