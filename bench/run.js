@@ -13,21 +13,38 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { readOptions, USAGE } = require('./lib/options');
-const { BENCH, programs, startServer, runLoad, killAll } = require('./lib/processes');
-const { rows, figures } = require('./lib/rows');
-const { summarize, rowTable, overview } = require('./lib/summary');
+const {
+  programs,
+  startServer,
+  runLoad,
+  runProgram,
+  killAll,
+  Unsupported,
+} = require('./lib/processes');
+const { BENCH, OPTIONAL_PEERS, versionOf } = require('./lib/peers');
+const { rows } = require('./lib/rows');
+const { median, summarize, judge } = require('./lib/summary');
+const { rowTable, overview, verdictTable, countVerdicts } = require('./lib/tables');
+const { publish } = require('./lib/publish');
 
 /** What `launch` exits with when it could not do what was asked. */
 const LAUNCH_FAILED = 125;
-/** What a run takes beside warm-up and window, in seconds: starting, connecting, ending. */
-const RUN_OVERHEAD = 0.6;
-const IDLE_OVERHEAD = 4;
+/** What a run takes beside warm-up and window, in seconds: starting and ending a server... */
+const RUN_OVERHEAD = 0.5;
+/** ...opening a connection... */
+const CONNECTION_OVERHEAD = 0.0003;
+/** ...and what holding connections has by way of pauses. */
+const IDLE_OVERHEAD = 2.5;
+/** A run of the row `require` is the median of so many processes, each of which takes so long. */
+const PROCESSES = 5;
+const PROCESS_OVERHEAD = 0.1;
 
 async function main() {
   const options = readOptions(process.argv.slice(2));
   if (options.help) return console.log(USAGE);
   if (options.list)
-    return console.log(rows.map(({ name, title }) => `${name.padEnd(18)} ${title}`).join('\n'));
+    return console.log(rows.map(({ name, title }) => `${name.padEnd(22)} ${title}`).join('\n'));
+  if (options.from) return show(JSON.parse(fs.readFileSync(options.from, 'utf8')), options);
   if (!options['own-network']) {
     prepare();
     if (!options['shared-network'] && (await againInOwnNetwork())) return;
@@ -100,8 +117,8 @@ async function measure(options) {
       process.exit(128 + os.constants.signals[signal]);
     });
   }
-  const peers = await findPeers(options);
-  const estimate = estimateSeconds(options, peers.length);
+  const { peers, notes } = await findPeers(options);
+  const estimate = estimateSeconds(options, peers);
   const host = describeHost(options);
   console.log(
     `${host.cpu}, ${host.cores} cores, Linux ${host.kernel}, Node ${host.node}, ${host.congestionControl}`,
@@ -113,78 +130,110 @@ async function measure(options) {
     console.log('warning: server and load share a core\n');
 
   const deadline = Date.now() + (2 * estimate + 60) * 1000;
-  const results = [];
+  const report = {
+    date: new Date().toISOString(),
+    host,
+    pace: options.pace,
+    versions: Object.fromEntries(peers.map((peer) => [peer, versionOf(peer)])),
+    notes,
+    rows: [],
+  };
   for (const row of options.rows) {
-    const { runs, errors } = await measureRow(row, options, peers, deadline);
-    const summaries = new Map();
-    for (const peer of peers)
-      if (runs[peer].length) summaries.set(peer, summarize(row, runs[peer]));
-    results.push({ row, runs, errors, summaries });
-    console.log(`${row.name}: ${row.title}\n\n${rowTable(row, summaries)}\n`);
-    for (const error of errors) console.log(`failed: ${error}\n`);
-    if (errors.length) process.exitCode = 1;
+    const result = await measureRow(row, options, peers, deadline);
+    report.rows.push(result);
+    console.log(`${row.name}: ${result.title}\n\n${rowTable(result)}\n`);
+    if (result.errors.length) process.exitCode = 1;
   }
-  console.log(
-    `${overview(results, peers)}\n\nCPU us per message or connection; idle: resident bytes per connection`,
-  );
-  console.log(`medians of ${options.pace.rounds} rounds`);
-  writeResults(host, options, peers, results);
+  const file = writeResults(report);
+  show(report, options);
+  console.log(`written to ${file}`);
+}
+
+/** Prints what sums a run up, and publishes it if that is wanted. */
+function show(report, options) {
+  const { all, met } = countVerdicts(report.rows);
+  console.log(`${overview(report.rows)}\n\nmedians of ${report.pace.rounds} rounds`);
+  if (all) console.log(`\n${verdictTable(report.rows)}\n\n${met} of ${all} targets are met`);
+  if (options.publish)
+    publish(report, `npm run bench -- ${options.full ? '--full ' : ''}--publish`);
 }
 
 /** Starts each server once: those that cannot run are left out, unless they were asked for. */
 async function findPeers(options) {
   const found = [];
+  const notes = [];
   for (const peer of options.peers) {
     try {
-      const server = await startServer(peer, options.serverCore);
+      const server = await startServer(peer, { task: 'echo' }, options.serverCore);
       await server.stop();
       found.push(peer);
     } catch (error) {
       if (options.explicitPeers) throw error;
+      notes.push(`Without ${peer}, which does not run here.`);
       console.log(`note: without ${peer}, which does not run here (${error.message})`);
-      process.exitCode = 1;
+      if (!OPTIONAL_PEERS.includes(peer)) process.exitCode = 1;
     }
   }
-  return found;
+  return { peers: found, notes };
 }
 
+/** @returns {Promise<import('./lib/summary').Result>} */
 async function measureRow(row, options, peers, deadline) {
-  const runs = Object.fromEntries(peers.map((peer) => [peer, []]));
+  const { name, section, mode, figure } = row;
+  const contenders = row.contenders.filter(({ peer }) => peers.includes(peer));
+  const runs = Object.fromEntries(contenders.map((contender) => [contender.name, []]));
+  const missing = {};
   const errors = [];
-  for (let round = 1; round <= options.pace.rounds; round++) {
-    for (const peer of peers) {
-      if (Date.now() > deadline) return { runs, errors: [...errors, `${row.name}: out of time`] };
-      progress(`${row.name}: round ${round} of ${options.pace.rounds}, ${peer}`);
-      try {
-        runs[peer].push(await measureOnce(row, options, peer));
-      } catch (error) {
-        errors.push(`${row.name}, round ${round}, ${peer}: ${error.message}`);
+  let { title, load } = row;
+  try {
+    if (row.halfOfWs) {
+      const rate = await halfOfWs(row, options);
+      load = [...load, '--rate', rate];
+      title += `: ${rate.toLocaleString('en-US')} a second`;
+    }
+    for (let round = 1; round <= options.pace.rounds; round++) {
+      for (const contender of contenders) {
+        if (contender.name in missing) continue;
+        if (Date.now() > deadline) throw new Error('out of time');
+        progress(`${name}: round ${round} of ${options.pace.rounds}, ${contender.name}`);
+        try {
+          runs[contender.name].push(await measureOnce({ ...row, load }, options, contender));
+        } catch (error) {
+          if (error instanceof Unsupported) missing[contender.name] = error.message;
+          else errors.push(`${name}, round ${round}, ${contender.name}: ${error.message}`);
+        }
       }
     }
+  } catch (error) {
+    errors.push(`${name}: ${error.message}`);
   }
   progress('');
-  return { runs, errors };
+  const summaries = {};
+  for (const [contender, own] of Object.entries(runs)) {
+    if (own.length) summaries[contender] = { ...summarize(figure, own), runs: own };
+  }
+  const verdicts = judge(row, summaries);
+  return { name, title, section, mode, figure, contenders: summaries, missing, verdicts, errors };
 }
 
 /** One run: a fresh server, one load. */
-async function measureOnce(row, options, peer) {
-  const server = await startServer(peer, options.serverCore);
+async function measureOnce(row, options, { peer, work }) {
+  const { seconds, settle } = options.pace;
+  const warmup = warmupOf(row, options.pace);
+  const window = row.mode === 'idle' ? settle : seconds;
+  const duration = (warmup + window) * 1000;
+  const core = options.serverCore;
+  if (row.mode === 'cycles') {
+    const argument = JSON.stringify({ ...work, warmup, seconds });
+    return runProgram(peer, `${peer}.js`, argument, core, duration);
+  }
+  if (row.mode === 'require') return timeRequire(peer, core);
+  const server = await startServer(peer, work, core);
   try {
-    const { seconds, settle } = options.pace;
-    const warmup = warmupOf(row, options.pace);
-    const window = row.mode === 'idle' ? settle : seconds;
-    const args = [
-      '--mode',
-      row.mode,
-      '--port',
-      server.port,
-      '--pid',
-      server.pid,
-      '--core',
-      options.loadCore,
-    ];
-    args.push('--warmup', warmup, '--seconds', window, ...row.load);
-    return await runLoad(args.map(String), (warmup + window) * 1000);
+    const { port, pid } = server;
+    const args = ['--mode', row.mode, '--port', port, '--pid', pid, '--core', options.loadCore];
+    args.push('--connections', row.connections, '--warmup', warmup, '--seconds', window);
+    return await runLoad([...args, ...row.load].map(String), duration);
   } catch (error) {
     // A server that crashes closes its connections; why is more telling than that.
     const complaint = server.complaint();
@@ -194,17 +243,39 @@ async function measureOnce(row, options, peer) {
   }
 }
 
+/** Half the messages that `ws` echoes in a second, with one in flight per connection. */
+async function halfOfWs(row, options) {
+  const contender = { name: 'ws', peer: 'ws', work: { task: 'echo' } };
+  const { per_second: most } = await measureOnce({ ...row, mode: 'echo' }, options, contender);
+  // A round number, to be repeated in words.
+  const step = 10 ** Math.floor(Math.log10(most / 2) - 1);
+  return Math.round(most / 2 / step) * step;
+}
+
+async function timeRequire(peer, core) {
+  const name = { uvws: '../..', uws: '@trufflesuite/uws-js-unofficial' }[peer] ?? peer;
+  const times = [];
+  for (let count = 0; count < PROCESSES; count++) {
+    const duration = PROCESS_OVERHEAD * 1000;
+    times.push((await runProgram(peer, 'require.js', name, core, duration)).milliseconds);
+  }
+  return { milliseconds: median(times) };
+}
+
 function warmupOf(row, pace) {
   return pace.warmup * (row.warmups ?? 1);
 }
 
 function estimateSeconds({ rows, pace }, peers) {
-  const oneRun = (row) =>
-    row.mode === 'idle'
-      ? pace.settle + IDLE_OVERHEAD
-      : warmupOf(row, pace) + pace.seconds + RUN_OVERHEAD;
-  const oneRound = rows.reduce((sum, row) => sum + oneRun(row), 0);
-  return oneRound * pace.rounds * peers;
+  const oneRun = (row) => {
+    if (row.mode === 'require') return PROCESSES * PROCESS_OVERHEAD;
+    const opening = (row.connections ?? 0) * CONNECTION_OVERHEAD;
+    const window = warmupOf(row, pace) + pace.seconds;
+    return RUN_OVERHEAD + opening + (row.mode === 'idle' ? pace.settle + IDLE_OVERHEAD : window);
+  };
+  const oneRound = (row) =>
+    oneRun(row) * row.contenders.filter(({ peer }) => peers.includes(peer)).length;
+  return rows.reduce((sum, row) => sum + oneRound(row), 0) * pace.rounds;
 }
 
 function describeHost(options) {
@@ -219,36 +290,14 @@ function describeHost(options) {
   };
 }
 
-function writeResults(host, options, peers, results) {
-  const date = new Date().toISOString();
-  const versions = Object.fromEntries(peers.map((peer) => [peer, versionOf(peer)]));
-  const measured = results.map(({ row, runs, errors, summaries }) => ({
-    name: row.name,
-    title: row.title,
-    unit: figures[row.mode].unit,
-    targets: row.targets,
-    errors,
-    peers: Object.fromEntries(
-      [...summaries].map(([peer, summary]) => [peer, { ...summary, runs: runs[peer] }]),
-    ),
-  }));
-  const text = `${JSON.stringify({ date, host, pace: options.pace, versions, rows: measured }, null, 2)}\n`;
+/** Returns the name of the file that holds the results. */
+function writeResults(report) {
+  const text = `${JSON.stringify(report, null, 2)}\n`;
   const folder = path.join(BENCH, 'results');
   fs.mkdirSync(folder, { recursive: true });
-  const name = `${date.replace(/[:.]/g, '-')}.json`;
+  const name = `${report.date.replace(/[:.]/g, '-')}.json`;
   for (const file of [name, 'latest.json']) fs.writeFileSync(path.join(folder, file), text);
-  console.log(`written to ${path.join('bench', 'results', name)}`);
-}
-
-function versionOf(peer) {
-  const packages = {
-    uvws: '..',
-    ws: 'node_modules/ws',
-    uws: 'node_modules/@trufflesuite/uws-js-unofficial',
-  };
-  if (!(peer in packages)) return null;
-  const file = path.join(BENCH, packages[peer], 'package.json');
-  return JSON.parse(fs.readFileSync(file, 'utf8')).version;
+  return path.join('bench', 'results', name);
 }
 
 /** On a terminal, shows what is being done in a line that the next output replaces. */

@@ -1,27 +1,29 @@
 'use strict';
 
 const { parseArgs } = require('node:util');
+const { peers } = require('./peers');
 const { rows } = require('./rows');
 
-/** In the order in which they take turns. */
-const PEERS = ['raw', 'uvws', 'uws', 'ws'];
+const PEERS = Object.keys(peers);
 
 const USAGE = `\
 usage: npm run bench -- [options]
-  --full           all rows, longer windows, 5 rounds (about 25 minutes; without it about 6)
+  --full           all rows, longer windows, 5 rounds (about 40 minutes; without it about 8)
   --row NAME       only this row; may be repeated, or a list with commas
   --peers A,B      only these servers, of ${PEERS.join(', ')}
   --rounds N       how often each server takes its turn
   --seconds S      the measured window of each run
   --warmup S       what comes before it
+  --publish        write docs/benchmarks.md and its charts from what is measured
+  --from FILE      measure nothing: show, or publish, the results of an earlier run
   --cores A,B      the server's core and the load's (0,1)
   --shared-network measure in this machine's own network, not in a fresh one
   --list           print the rows and end
   --help           print this and end`;
 
 /** How long and how often, in seconds. `settle` is how long idle connections are left alone. */
-const QUICK = { rounds: 3, warmup: 0.7, seconds: 1, settle: 1.5 };
-const FULL = { rounds: 5, warmup: 1.5, seconds: 3, settle: 5 };
+const QUICK = { rounds: 3, warmup: 0.6, seconds: 0.8, settle: 1.5 };
+const FULL = { rounds: 5, warmup: 1, seconds: 1.5, settle: 3 };
 
 /**
  * Reads the command line; throws an Error with a message for people if it makes no sense.
@@ -38,6 +40,8 @@ function readOptions(args) {
       rounds: { type: 'string' },
       seconds: { type: 'string' },
       warmup: { type: 'string' },
+      publish: { type: 'boolean', default: false },
+      from: { type: 'string' },
       cores: { type: 'string', default: '0,1' },
       'shared-network': { type: 'boolean', default: false },
       // Tells the second of two processes that it has a network of its own.

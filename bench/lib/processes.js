@@ -11,8 +11,8 @@ const { spawn } = require('node:child_process');
 const { once } = require('node:events');
 const path = require('node:path');
 const { setTimeout: sleep } = require('node:timers/promises');
+const { BENCH, commandFor } = require('./peers');
 
-const BENCH = path.join(__dirname, '..');
 const PROGRAMS = path.join(BENCH, 'load', 'target', 'release');
 
 /** A server that has not announced itself by then never will, in milliseconds. */
@@ -62,19 +62,23 @@ function killAll() {
   for (const child of running) child.kill('SIGKILL');
 }
 
+/** A server says that it cannot do what it was asked for: that is no failure. */
+class Unsupported extends Error {}
+
 /**
- * Starts the echo server of a peer and waits until it listens.
+ * Starts the server of a peer and waits until it listens.
  *
  * @param {string} peer
+ * @param {import('../servers/announce').Work} work
  * @param {number} core
  */
-async function startServer(peer, core) {
-  const file = path.join(BENCH, 'servers', `${peer}.js`);
-  const args = ['--core', `${core}`, '--', process.execPath, '--expose-gc', file];
+async function startServer(peer, work, core) {
+  const command = [...commandFor(peer, `${peer}.js`), JSON.stringify(work)];
+  const args = ['--core', `${core}`, '--', ...command];
   const { child, output, ended } = start(programs.launch, args);
   const announced = (async () => {
     while (!output.stdout.includes('\n')) await once(child.stdout, 'data');
-    return JSON.parse(output.stdout);
+    return lineOf(output);
   })();
   announced.catch(() => {});
   const limit = new AbortController();
@@ -136,10 +140,39 @@ async function runLoad(args, duration) {
   return JSON.parse(output.stdout);
 }
 
+/**
+ * Runs a file of servers/ that ends by itself, and returns what it measured.
+ *
+ * @param {string} peer
+ * @param {string} file
+ * @param {string} argument
+ * @param {number} core
+ * @param {number} duration what it is expected to take, in milliseconds
+ */
+async function runProgram(peer, file, argument, core, duration) {
+  const args = ['--core', `${core}`, '--', ...commandFor(peer, file), argument];
+  const { child, output, ended } = start(programs.launch, args);
+  const limit = setTimeout(() => {
+    output.stderr += 'took too long';
+    child.kill('SIGKILL');
+  }, duration + LOAD_SLACK);
+  const code = await ended;
+  clearTimeout(limit);
+  if (code !== 0) throw new Error(`${file} ended with ${code}: ${reasonIn(output.stderr)}`);
+  return lineOf(output);
+}
+
+/** Reads the line that a server or program prints. */
+function lineOf({ stdout }) {
+  const line = JSON.parse(stdout);
+  if (line.unsupported) throw new Unsupported(line.unsupported);
+  return line;
+}
+
 /** The line of a stack trace that says what happened, or the last line. */
 function reasonIn(text) {
   const lines = text.trim().split('\n');
   return lines.find((line) => /^\w*Error\b/.test(line)) ?? lines.at(-1);
 }
 
-module.exports = { BENCH, programs, startServer, runLoad, killAll };
+module.exports = { programs, startServer, runLoad, runProgram, killAll, Unsupported };

@@ -1,8 +1,36 @@
 'use strict';
 
-/** Medians and tables. */
+/**
+ * Medians, and whether targets are met.
+ *
+ * @typedef {object} Summary of the runs of one contender
+ * @property {number} figure the median of what the row is judged by
+ * @property {number} min
+ * @property {number} max
+ * @property {Record<string, number>} medians of everything that was measured
+ *
+ * @typedef {object} Verdict a target, and what came of it
+ * @property {string} of the figure it is about
+ * @property {string} [than]
+ * @property {number} [atMost]
+ * @property {number} [atLeast]
+ * @property {number} value the ratio, or the figure itself where nobody else is in the target
+ * @property {boolean} met
+ *
+ * @typedef {object} Result of one row
+ * @property {string} name
+ * @property {string} title
+ * @property {string} section
+ * @property {string} mode
+ * @property {string} figure
+ * @property {Record<string, Summary & { runs: object[] }>} contenders
+ * @property {Record<string, string>} missing why others did not take part
+ * @property {Verdict[]} verdicts
+ * @property {string[]} errors
+ */
 
-const { figures } = require('./rows');
+/** What the targets are about. */
+const SUBJECT = 'uvws';
 
 /**
  * @param {number[]} values
@@ -15,104 +43,39 @@ function median(values) {
 }
 
 /**
- * Sums up the runs of one row and peer: each figure's median, and the extremes of the one that
- * counts.
- *
- * @param {import('./rows').Row} row
+ * @param {string} figure
  * @param {Record<string, number>[]} runs
+ * @returns {Summary}
  */
-function summarize(row, runs) {
-  const { key } = figures[row.mode];
+function summarize(figure, runs) {
   const medians = {};
   for (const [name, value] of Object.entries(runs[0])) {
     if (typeof value === 'number') medians[name] = median(runs.map((run) => run[name]));
   }
-  const values = runs.map((run) => run[key]);
-  return { figure: medians[key], min: Math.min(...values), max: Math.max(...values), medians };
+  const values = runs.map((run) => run[figure]);
+  return { figure: medians[figure], min: Math.min(...values), max: Math.max(...values), medians };
 }
 
 /**
- * The table of one row: a line per peer.
+ * Holds the targets of a row against what was measured; leaves out those that cannot be judged.
  *
  * @param {import('./rows').Row} row
- * @param {Map<string, ReturnType<typeof summarize>>} summaries by peer
+ * @param {Record<string, Summary>} contenders
+ * @returns {Verdict[]}
  */
-function rowTable(row, summaries) {
-  const { unit } = figures[row.mode];
-  const bases = ['uws', 'ws', 'raw'].filter((base) => summaries.has(base));
-  const head = ['', unit, 'min - max', ...bases.map((base) => `x ${base}`)];
-  if (row.mode === 'idle') head.push('after a collection');
-  else
-    head.push('per second', 'p50 us', 'p99 us', 'p99.9 us', 'peak MiB', 'server busy', 'load busy');
-  const lines = [...summaries].map(([peer, { figure, min, max, medians }]) => {
-    const line = [peer, round(figure), `${round(min)} - ${round(max)}`];
-    for (const base of bases) line.push((figure / summaries.get(base).figure).toFixed(2));
-    if (row.mode === 'idle') {
-      line.push(round(medians.collected_bytes_per_connection));
-    } else {
-      line.push(
-        round(medians.per_second),
-        round(medians.p50_us),
-        round(medians.p99_us),
-        round(medians.p999_us),
-      );
-      line.push((medians.resident_peak_bytes / 2 ** 20).toFixed(0));
-      line.push(percent(medians.server_busy), percent(medians.load_busy));
-    }
-    return line;
-  });
-  return table([head, ...lines]);
+function judge(row, contenders) {
+  const subject = contenders[SUBJECT];
+  if (!subject) return [];
+  const verdicts = [];
+  for (const target of row.targets ?? []) {
+    const of = target.of ?? row.figure;
+    let value = subject.medians[of];
+    if (target.than) value /= contenders[target.than]?.medians[of];
+    if (Number.isNaN(value)) continue;
+    const met = target.atLeast === undefined ? value <= target.atMost : value >= target.atLeast;
+    verdicts.push({ ...target, of, value, met });
+  }
+  return verdicts;
 }
 
-/**
- * The closing table: a line per row, uvws beside the others, with the targets.
- *
- * @param {{ row: import('./rows').Row, summaries: Map<string, ReturnType<typeof summarize>> }[]} results
- * @param {string[]} peers
- */
-function overview(results, peers) {
-  const bases = ['uws', 'ws', 'raw'].filter(
-    (base) => peers.includes('uvws') && peers.includes(base),
-  );
-  const head = ['row', ...peers, ...bases.map((base) => `uvws / ${base} (target)`)];
-  const lines = results.map(({ row, summaries }) => {
-    const line = [row.name];
-    for (const peer of peers)
-      line.push(summaries.has(peer) ? round(summaries.get(peer).figure) : 'failed');
-    for (const base of bases) {
-      const ratio = summaries.get('uvws')?.figure / summaries.get(base)?.figure;
-      const target = row.targets?.[base];
-      const verdict = ratio <= target ? 'met' : 'missed';
-      line.push(
-        Number.isNaN(ratio)
-          ? ''
-          : ratio.toFixed(2) + (target === undefined ? '' : ` (<= ${target} ${verdict})`),
-      );
-    }
-    return line;
-  });
-  return table([head, ...lines]);
-}
-
-/** Three significant digits, or whole numbers with separators. */
-function round(value) {
-  if (Math.abs(value) >= 100) return Math.round(value).toLocaleString('en-US');
-  return Number(value.toPrecision(3)).toString();
-}
-
-function percent(share) {
-  return `${Math.round(share * 100)} %`;
-}
-
-/** Lays lines of cells out as a Markdown table; the first line is its head. */
-function table(lines) {
-  const widths = lines[0].map((_, column) =>
-    Math.max(3, ...lines.map((line) => line[column].length)),
-  );
-  const format = (line) =>
-    `| ${line.map((cell, i) => (i ? cell.padStart(widths[i]) : cell.padEnd(widths[i]))).join(' | ')} |`;
-  const rule = `|${widths.map((width, i) => (i ? `${'-'.repeat(width + 1)}:` : '-'.repeat(width + 2))).join('|')}|`;
-  return [format(lines[0]), rule, ...lines.slice(1).map(format)].join('\n');
-}
-
-module.exports = { median, summarize, rowTable, overview };
+module.exports = { SUBJECT, median, summarize, judge };

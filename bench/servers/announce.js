@@ -1,12 +1,27 @@
 'use strict';
 
 /**
- * What all servers of the benchmark have in common, besides echoing.
+ * What all servers of the benchmark have in common.
  *
- * A server prints one line, `{"port":P,"pid":PID}`, when it is ready, and runs until it is killed.
- * On SIGUSR2 it collects its garbage, so that memory in use can be told from memory not yet freed
- * (`node --expose-gc`).
+ * A server is started with its work as JSON, prints one line, `{"port":P,"pid":PID}`, when it is
+ * ready, and runs until it is killed. On SIGUSR2 it collects its garbage, so that memory in use can
+ * be told from memory not yet freed (`node --expose-gc`).
+ *
+ * @typedef {object} Work
+ * @property {'echo' | 'loop' | 'publish' | 'cycles'} task `loop` sends each message to all clients,
+ *   one after the other; `publish` does so by one call, if there is one; `cycles` listens and ends,
+ *   over and over
+ * @property {'no-takeover' | 'takeover'} [deflate] whether and how messages are compressed
+ * @property {boolean} [adopted] take connections over from an HTTP server
+ * @property {number} [repeat] copies of each message, for `loop` and `publish`
+ * @property {number} [warmup] for `cycles`, in seconds
+ * @property {number} [seconds] for `cycles`
  */
+
+/** @returns {Work} what this process was started for */
+function readWork() {
+  return { task: 'echo', repeat: 1, ...JSON.parse(process.argv[2] ?? '{}') };
+}
 
 /**
  * Announces a server that listens.
@@ -16,7 +31,23 @@
  */
 function announce(port, pid = process.pid) {
   process.on('SIGUSR2', () => globalThis.gc?.());
-  process.stdout.write(`${JSON.stringify({ port, pid })}\n`);
+  print({ port, pid });
+}
+
+/**
+ * Ends this process: it cannot do the work that it was started for.
+ *
+ * @param {string} why
+ * @returns {never}
+ */
+function declare(why) {
+  print({ unsupported: why });
+  process.exit();
+}
+
+/** @param {object} line */
+function print(line) {
+  process.stdout.write(`${JSON.stringify(line)}\n`);
 }
 
 /**
@@ -38,4 +69,20 @@ const HOST = '127.0.0.1';
 /** The largest message that servers accept, in bytes: above all that the benchmark sends. */
 const MAX_PAYLOAD = 128 * 1024 * 1024;
 
-module.exports = { announce, assertNative, HOST, MAX_PAYLOAD };
+/** The level of compression, where a server lets one choose: the default of zlib. */
+const DEFLATE_LEVEL = 6;
+
+/** What all clients subscribe to. */
+const TOPIC = 'all';
+
+module.exports = {
+  readWork,
+  announce,
+  declare,
+  print,
+  assertNative,
+  HOST,
+  MAX_PAYLOAD,
+  DEFLATE_LEVEL,
+  TOPIC,
+};

@@ -6,9 +6,14 @@
 
 const { spawn } = require('node:child_process');
 const path = require('node:path');
+const { declare, readWork } = require('./announce');
+
+const { task, deflate, repeat } = readWork();
+if (deflate || task === 'cycles') declare('only moves bytes');
 
 const program = path.join(__dirname, '..', 'load', 'target', 'release', 'rawecho');
-const child = spawn(program, { stdio: 'inherit' });
+const args = task === 'echo' ? [] : ['--broadcast', `${repeat}`];
+const child = spawn(program, args, { stdio: 'inherit' });
 child.on('error', (error) => {
   process.stderr.write(`${error.message}\n`);
   process.exitCode = 1;
@@ -16,4 +21,4 @@ child.on('error', (error) => {
 child.on('exit', (code) => {
   process.exitCode = code ?? 1;
 });
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill());
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));

@@ -4,21 +4,23 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
-use crate::client::{self, Head, PATIENCE};
-use crate::frames::{Exchange, CLOSE, CLOSE_FIRST_BYTE};
+use crate::client::{Head, PATIENCE};
+use crate::frames::{Exchange, Inbox, CLOSE, CLOSE_FIRST_BYTE};
 use crate::options::Options;
 use crate::report::{Moment, Window};
 use crate::sys::{Event, Poll, READABLE};
 
 /// Reports taken from the kernel at a time.
 const EVENTS: usize = 256;
+/// One message, or a Close frame, at a time.
+const READ_BUFFER: usize = 64 * 1024;
 /// How long to wait for the kernel before looking at the clock all the same.
 const TICK_MS: i32 = 100;
 
 /// How far a connection has come.
 enum Stage {
     Handshake(Box<Head>),
-    Echo { received: usize },
+    Echo(Inbox),
     Closing { answered: bool },
 }
 
@@ -31,6 +33,7 @@ struct Connection {
 struct Run<'a> {
     options: &'a Options,
     exchange: Exchange,
+    request: Vec<u8>,
     poll: Poll,
     connections: Vec<Connection>,
     buffer: Vec<u8>,
@@ -40,29 +43,27 @@ struct Run<'a> {
 
 /// Runs the warm-up and the measured window and returns what was measured.
 pub fn run(options: &Options) -> io::Result<(Moment, Moment, Window)> {
-    let exchange = Exchange::new(options.kind, options.size, 1, 1);
     let mut run = Run {
         options,
-        buffer: vec![0; exchange.reply_length().max(256)],
-        exchange,
+        buffer: vec![0; READ_BUFFER],
+        exchange: Exchange::new(&options.shape, 1, 1),
+        request: options.target.request(),
         poll: Poll::new()?,
         connections: Vec::with_capacity(options.connections),
         ordinal: 0,
-        window: Window::new(),
+        window: Window::default(),
     };
     for token in 0..options.connections {
         let connection = run.open(token)?;
         run.connections.push(connection);
     }
     run.until(Instant::now() + options.warmup)?;
-    run.window = Window::new();
+    run.window = Window::default();
     let start = Moment::now(options.pid)?;
     run.until(Instant::now() + options.window)?;
     let end = Moment::now(options.pid)?;
     if run.window.count == 0 {
-        return Err(io::Error::other(
-            "no connection was closed in the measured window",
-        ));
+        return Err(io::Error::other("no connection was closed in the measured window"));
     }
     Ok((start, end, run.window))
 }
@@ -74,12 +75,8 @@ impl Run<'_> {
         self.ordinal += 1;
         stream.set_nonblocking(true)?;
         self.poll.add(&stream, READABLE, token)?;
-        (&stream).write_all(client::request())?;
-        Ok(Connection {
-            stream,
-            stage: Stage::Handshake(Box::default()),
-            opened,
-        })
+        (&stream).write_all(&self.request)?;
+        Ok(Connection { stream, stage: Stage::Handshake(Box::default()), opened })
     }
 
     fn until(&mut self, deadline: Instant) -> io::Result<()> {
@@ -110,31 +107,26 @@ impl Run<'_> {
                 head.read_from(stream)?;
                 if head.is_complete()? {
                     stream.write_all(self.exchange.first_request())?;
-                    *stage = Stage::Echo { received: 0 };
+                    *stage = Stage::Echo(Inbox::new(&self.exchange));
                 }
                 Ok(())
             }
-            Stage::Echo { received } => {
-                let owed = &self.exchange.first_reply()[*received..];
+            Stage::Echo(inbox) => {
                 let count = stream.read(&mut self.buffer)?;
-                if count == 0 || owed.get(..count) != Some(&self.buffer[..count]) {
-                    return Err(io::Error::other("a reply is not what was sent"));
-                }
-                *received += count;
-                if count == owed.len() {
-                    stream.write_all(&CLOSE)?;
-                    *stage = Stage::Closing { answered: false };
+                match inbox.accept(&self.exchange, &self.buffer[..count]) {
+                    Some(0) if count > 0 => {}
+                    Some(1) => {
+                        stream.write_all(&CLOSE)?;
+                        *stage = Stage::Closing { answered: false };
+                    }
+                    _ => return Err(io::Error::other("a reply is not what was sent")),
                 }
                 Ok(())
             }
             Stage::Closing { answered } => {
                 match stream.read(&mut self.buffer)? {
                     0 if *answered => {}
-                    0 => {
-                        return Err(io::Error::other(
-                            "the server has not answered a Close frame",
-                        ))
-                    }
+                    0 => return Err(io::Error::other("the server has not answered a Close frame")),
                     _ if *answered || self.buffer[0] == CLOSE_FIRST_BYTE => {
                         *answered = true;
                         return Ok(());
@@ -146,9 +138,7 @@ impl Run<'_> {
                     }
                 }
                 let opened = self.connections[token].opened;
-                self.window
-                    .latencies
-                    .record(opened.elapsed().as_nanos() as u64);
+                self.window.latencies.record(opened.elapsed().as_nanos() as u64);
                 self.window.count += 1;
                 self.connections[token] = self.open(token)?;
                 Ok(())

@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::time::Duration;
 
+use crate::deflate::Takeover;
 use crate::sys;
 
 /// No step of a healthy server takes this long on a loopback.
@@ -12,7 +13,8 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// The key of RFC 6455 section 1.3 and its answer: one key serves all, nobody caches here.
 const REQUEST: &str =
     "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
+const END: &str = "\r\n";
 const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// Source addresses that connections take turns with, each with all its ports to itself.
@@ -25,6 +27,8 @@ pub struct Target {
     pub host: Ipv4Addr,
     /// The port.
     pub port: u16,
+    /// The compression to ask for, and to insist on.
+    pub deflate: Option<Takeover>,
 }
 
 impl Target {
@@ -40,18 +44,24 @@ impl Target {
     pub fn open(&self, ordinal: usize) -> io::Result<TcpStream> {
         let stream = self.connect(ordinal)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        (&stream).write_all(request())?;
+        (&stream).write_all(&self.request())?;
         let mut head = Head::default();
         while !head.is_complete()? {
             head.read_from(&stream)?;
         }
-        Ok(stream)
+        let agreed = self.deflate.is_none_or(|takeover| takeover.is_agreed(head.bytes()));
+        if agreed {
+            Ok(stream)
+        } else {
+            Err(head.error("not the compression asked for"))
+        }
     }
-}
 
-/// Returns the upgrade request.
-pub fn request() -> &'static [u8] {
-    REQUEST.as_bytes()
+    /// Returns the upgrade request.
+    pub fn request(&self) -> Vec<u8> {
+        let offer = self.deflate.map_or("", Takeover::offer);
+        [REQUEST, offer, END].concat().into_bytes()
+    }
 }
 
 /// The response to the upgrade request, as far as it has come.
@@ -62,10 +72,7 @@ pub struct Head {
 
 impl Default for Head {
     fn default() -> Self {
-        Head {
-            bytes: [0; 1024],
-            length: 0,
-        }
+        Head { bytes: [0; 1024], length: 0 }
     }
 }
 
@@ -73,9 +80,7 @@ impl Head {
     /// Reads once.
     pub fn read_from(&mut self, mut stream: &TcpStream) -> io::Result<()> {
         match stream.read(&mut self.bytes[self.length..])? {
-            0 => Err(io::Error::other(
-                "the server refused the upgrade or its answer is too long",
-            )),
+            0 => Err(io::Error::other("the server refused the upgrade or its answer is too long")),
             count => {
                 self.length += count;
                 Ok(())
@@ -85,7 +90,7 @@ impl Head {
 
     /// Tells whether all of it is here; fails unless it accepts the upgrade and nothing follows it.
     pub fn is_complete(&self) -> io::Result<bool> {
-        let bytes = &self.bytes[..self.length];
+        let bytes = self.bytes();
         let Some(end) = find(bytes, b"\r\n\r\n") else {
             return Ok(false);
         };
@@ -93,18 +98,21 @@ impl Head {
             || find(bytes, ACCEPT).is_none()
             || end + 4 != bytes.len()
         {
-            return Err(io::Error::other(format!(
-                "not an upgrade: {}",
-                String::from_utf8_lossy(bytes)
-            )));
+            return Err(self.error("not an upgrade"));
         }
         Ok(true)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    fn error(&self, what: &str) -> io::Error {
+        io::Error::other(format!("{what}: {}", String::from_utf8_lossy(self.bytes())))
     }
 }
 
 /// Returns where `needle` begins in `bytes`.
 pub fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    bytes
-        .windows(needle.len())
-        .position(|window| window == needle)
+    bytes.windows(needle.len()).position(|window| window == needle)
 }

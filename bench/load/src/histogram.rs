@@ -15,10 +15,7 @@ pub struct Histogram {
 impl Histogram {
     /// Creates an empty histogram.
     pub fn new() -> Self {
-        Histogram {
-            counts: vec![0; (POWERS + 1) * STEPS].into_boxed_slice(),
-            max: 0,
-        }
+        Histogram { counts: vec![0; (POWERS + 1) * STEPS].into_boxed_slice(), max: 0 }
     }
 
     /// Adds one value.
@@ -80,10 +77,7 @@ mod tests {
     fn every_value_lies_in_its_bucket_and_the_bucket_is_narrow() {
         for value in (0..100_000).chain([1 << 30, (1 << 39) - 1]) {
             let end = upper_end_of(bucket_of(value));
-            assert!(
-                end >= value && end <= value + value / 32 + 1,
-                "{value} {end}"
-            );
+            assert!(end >= value && end <= value + value / 32 + 1, "{value} {end}");
         }
     }
 

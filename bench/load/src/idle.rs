@@ -4,12 +4,14 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::frames::Exchange;
+use crate::frames::{Exchange, Inbox};
 use crate::options::Options;
 use crate::report::Memory;
 
 /// So many connections come and go first, so that compiled code and pools are not counted.
 const REHEARSAL: usize = 100;
+/// A message at a time.
+const READ_BUFFER: usize = 64 * 1024;
 
 /// Opens and holds the connections; returns the memory before and with them.
 pub fn run(options: &Options) -> io::Result<(Memory, Memory)> {
@@ -30,16 +32,21 @@ pub fn run(options: &Options) -> io::Result<(Memory, Memory)> {
 }
 
 fn open(options: &Options, count: usize) -> io::Result<Vec<TcpStream>> {
-    let exchange = Exchange::new(options.kind, options.size, 1, options.check_every);
-    let mut reply = vec![0; exchange.reply_length()];
+    let exchange = Exchange::new(&options.shape, 1, 1);
+    let mut buffer = vec![0; READ_BUFFER];
     let mut connections = Vec::with_capacity(count);
     for ordinal in 0..count {
         let mut stream = options.target.open(ordinal)?;
         if options.touch {
             stream.write_all(exchange.first_request())?;
-            stream.read_exact(&mut reply)?;
-            if reply != exchange.first_reply() {
-                return Err(io::Error::other("a reply is not what was sent"));
+            let mut inbox = Inbox::new(&exchange);
+            loop {
+                let count = stream.read(&mut buffer)?;
+                match inbox.accept(&exchange, &buffer[..count]) {
+                    Some(0) if count > 0 => {}
+                    Some(1) => break,
+                    _ => return Err(io::Error::other("a reply is not what was sent")),
+                }
             }
         }
         connections.push(stream);

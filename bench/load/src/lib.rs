@@ -7,13 +7,17 @@
 //! Deliberately elsewhere: which runs are made, in which order, and how they are summed up
 //! (`bench/run.js`).
 
+pub mod broadcast;
 pub mod churn;
 pub mod client;
+pub mod connection;
+pub mod deflate;
 pub mod echo;
 pub mod frames;
 pub mod histogram;
 pub mod idle;
 pub mod options;
+pub mod paced;
 pub mod probe;
 pub mod report;
 pub mod sha1;

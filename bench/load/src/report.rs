@@ -21,40 +21,30 @@ impl Moment {
         let server =
             probe::processor_time(pid).ok_or_else(|| io::Error::other("the server is gone"))?;
         let load = probe::processor_time(std::process::id()).unwrap_or(0);
-        Ok(Moment {
-            at: Instant::now(),
-            server,
-            load,
-        })
+        Ok(Moment { at: Instant::now(), server, load })
     }
 }
 
 /// What happened between two moments.
+#[derive(Default)]
 pub struct Window {
-    /// Echoed messages, or connections opened and closed.
+    /// Echoed or delivered messages, or connections opened and closed.
     pub count: u64,
     /// How long each took.
     pub latencies: Histogram,
+    /// How late messages were sent, where they were due at a time.
+    pub lateness: Option<Histogram>,
+    /// Messages echoed to the connection that floods.
+    pub flood: u64,
 }
 
-impl Window {
-    /// Returns a window in which nothing has happened yet.
-    pub fn new() -> Self {
-        Window {
-            count: 0,
-            latencies: Histogram::new(),
-        }
-    }
-}
-
-impl Default for Window {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// Writes the JSON of a measured window.
-pub fn window(options: &Options, start: &Moment, end: &Moment, window: &Window) -> String {
+/// Writes the JSON of a measured window. `resident` is the server's memory before the first
+/// connection.
+pub fn window(
+    options: &Options,
+    resident: u64,
+    (start, end, window): &(Moment, Moment, Window),
+) -> String {
     let elapsed = (end.at - start.at).as_secs_f64();
     let server = (end.server - start.server) as f64;
     let load = (end.load - start.load) as f64;
@@ -64,26 +54,27 @@ pub fn window(options: &Options, start: &Moment, end: &Moment, window: &Window) 
     let mut line = head(options);
     number(&mut line, "seconds", elapsed, 3);
     number(&mut line, "count", count, 0);
-    number(&mut line, "per_second", count / elapsed, 0);
+    number(&mut line, "per_second", count / elapsed, 1);
     number(&mut line, "server_cpu_us", server / 1e3 / count.max(1.0), 4);
     number(&mut line, "server_busy", server / 1e9 / elapsed, 3);
     number(&mut line, "load_busy", load / 1e9 / elapsed, 3);
-    number(&mut line, "p50_us", micro(latencies.quantile(0.5)), 1);
-    number(&mut line, "p99_us", micro(latencies.quantile(0.99)), 1);
-    number(&mut line, "p999_us", micro(latencies.quantile(0.999)), 1);
+    for (name, quantile) in [("p50_us", 0.5), ("p99_us", 0.99), ("p999_us", 0.999)] {
+        number(&mut line, name, micro(latencies.quantile(quantile)), 1);
+    }
     number(&mut line, "max_us", micro(latencies.max()), 1);
-    number(
-        &mut line,
-        "resident_bytes",
-        probe::resident(options.pid).unwrap_or(0) as f64,
-        0,
-    );
-    number(
-        &mut line,
-        "resident_peak_bytes",
-        probe::resident_peak(options.pid).unwrap_or(0) as f64,
-        0,
-    );
+    if let Some(lateness) = &window.lateness {
+        number(&mut line, "rate", options.rate, 0);
+        let p999 = micro(lateness.quantile(0.999));
+        number(&mut line, "late_p999_us", p999, 1);
+    }
+    if options.flood > 0 {
+        let per_second = window.flood as f64 / elapsed;
+        number(&mut line, "flood_per_second", per_second, 0);
+    }
+    let peak = probe::resident_peak(options.pid).unwrap_or(0);
+    number(&mut line, "resident_peak_bytes", peak as f64, 0);
+    let growth = peak.saturating_sub(resident) as f64;
+    number(&mut line, "peak_growth_bytes", growth, 0);
     line + "}"
 }
 
@@ -114,24 +105,9 @@ pub fn idle(options: &Options, before: &Memory, with: &Memory) -> String {
     let mut line = head(options);
     let grown = with.found as f64 - before.collected as f64;
     let kept = with.collected as f64 - before.collected as f64;
-    number(
-        &mut line,
-        "resident_bytes_per_connection",
-        grown / connections,
-        0,
-    );
-    number(
-        &mut line,
-        "collected_bytes_per_connection",
-        kept / connections,
-        0,
-    );
-    number(
-        &mut line,
-        "resident_bytes_before",
-        before.collected as f64,
-        0,
-    );
+    number(&mut line, "resident_bytes_per_connection", grown / connections, 0);
+    number(&mut line, "collected_bytes_per_connection", kept / connections, 0);
+    number(&mut line, "resident_bytes_before", before.collected as f64, 0);
     number(&mut line, "resident_bytes", with.found as f64, 0);
     line + "}"
 }
@@ -139,13 +115,15 @@ pub fn idle(options: &Options, before: &Memory, with: &Memory) -> String {
 fn head(options: &Options) -> String {
     let mode = match options.mode {
         Mode::Echo => "echo",
+        Mode::Paced => "paced",
+        Mode::Broadcast => "broadcast",
         Mode::Churn => "churn",
         Mode::Idle => "idle",
     };
-    let mut line = format!("{{\"mode\":\"{mode}\",\"kind\":\"{:?}\"", options.kind);
+    let mut line = format!("{{\"mode\":\"{mode}\",\"kind\":\"{:?}\"", options.shape.kind);
     number(&mut line, "connections", options.connections as f64, 0);
     number(&mut line, "depth", options.depth as f64, 0);
-    number(&mut line, "size", options.size as f64, 0);
+    number(&mut line, "size", options.shape.size as f64, 0);
     line
 }
 

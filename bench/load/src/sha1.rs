@@ -18,19 +18,11 @@ fn sha1(message: &[u8]) -> [u8; 20] {
     }
     padded.extend_from_slice(&(message.len() as u64 * 8).to_be_bytes());
 
-    let mut state: [u32; 5] = [
-        0x6745_2301,
-        0xEFCD_AB89,
-        0x98BA_DCFE,
-        0x1032_5476,
-        0xC3D2_E1F0,
-    ];
+    let mut state: [u32; 5] = [0x6745_2301, 0xEFCD_AB89, 0x98BA_DCFE, 0x1032_5476, 0xC3D2_E1F0];
     for block in padded.chunks_exact(64) {
         let mut words = [0u32; 80];
         for (word, bytes) in words.iter_mut().zip(block.chunks_exact(4)) {
-            *word = bytes
-                .iter()
-                .fold(0, |value, byte| value << 8 | u32::from(*byte));
+            *word = bytes.iter().fold(0, |value, byte| value << 8 | u32::from(*byte));
         }
         for i in 16..80 {
             words[i] = (words[i - 3] ^ words[i - 8] ^ words[i - 14] ^ words[i - 16]).rotate_left(1);
@@ -66,9 +58,7 @@ fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for group in bytes.chunks(3) {
-        let bits = group
-            .iter()
-            .fold(0u32, |bits, byte| bits << 8 | u32::from(*byte))
+        let bits = group.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte))
             << (8 * (3 - group.len()));
         for i in 0..4 {
             if i <= group.len() {
@@ -87,10 +77,7 @@ mod tests {
 
     #[test]
     fn answers_the_example_key_of_rfc_6455() {
-        assert_eq!(
-            accept_for(b"dGhlIHNhbXBsZSBub25jZQ=="),
-            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-        );
+        assert_eq!(accept_for(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
     #[test]

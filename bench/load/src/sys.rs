@@ -66,10 +66,7 @@ impl Poll {
         interest: u32,
         token: usize,
     ) -> io::Result<()> {
-        let mut event = libc::epoll_event {
-            events: interest,
-            u64: token as u64,
-        };
+        let mut event = libc::epoll_event { events: interest, u64: token as u64 };
         // SAFETY: S1, `event` is a live local.
         check(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), operation, fd, &mut event) })?;
         Ok(())
@@ -102,9 +99,7 @@ fn socket_address(address: SocketAddrV4) -> libc::sockaddr_in {
     libc::sockaddr_in {
         sin_family: libc::AF_INET as libc::sa_family_t,
         sin_port: address.port().to_be(),
-        sin_addr: libc::in_addr {
-            s_addr: u32::from(*address.ip()).to_be(),
-        },
+        sin_addr: libc::in_addr { s_addr: u32::from(*address.ip()).to_be() },
         sin_zero: [0; 8],
     }
 }
@@ -157,10 +152,7 @@ pub fn pin_to_core(core: usize) -> io::Result<()> {
 
 /// Raises the soft limit of open descriptors to the hard limit and returns it.
 pub fn raise_descriptor_limit() -> io::Result<u64> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: S1, `limit` is a live local.
     check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
     limit.rlim_cur = limit.rlim_max;

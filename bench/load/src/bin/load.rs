@@ -4,7 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use bench_load::options::{Mode, Options, USAGE};
-use bench_load::{churn, echo, idle, report, sys};
+use bench_load::{broadcast, churn, echo, idle, paced, probe, report, sys};
 
 fn main() -> ExitCode {
     if std::env::args().any(|argument| argument == "--help") {
@@ -35,20 +35,20 @@ fn measure(options: &Options) -> io::Result<String> {
     const SPARE: u64 = 16;
     let limit = sys::raise_descriptor_limit()?;
     if limit < options.connections as u64 + SPARE {
-        return Err(io::Error::other(format!(
-            "only {limit} descriptors may be open"
-        )));
+        return Err(io::Error::other(format!("only {limit} descriptors may be open")));
     }
     if let Some(core) = options.core {
         sys::pin_to_core(core)?;
     }
-    match options.mode {
-        Mode::Echo => echo::run(options)
-            .map(|(start, end, window)| report::window(options, &start, &end, &window)),
-        Mode::Churn => churn::run(options)
-            .map(|(start, end, window)| report::window(options, &start, &end, &window)),
+    let resident = probe::resident(options.pid).unwrap_or(0);
+    let run = match options.mode {
+        Mode::Echo => echo::run,
+        Mode::Paced => paced::run,
+        Mode::Broadcast => broadcast::run,
+        Mode::Churn => churn::run,
         Mode::Idle => {
-            idle::run(options).map(|(before, with)| report::idle(options, &before, &with))
+            return idle::run(options).map(|(before, with)| report::idle(options, &before, &with))
         }
-    }
+    };
+    run(options).map(|measured| report::window(options, resident, &measured))
 }

@@ -2,10 +2,11 @@
 //!
 //! It trusts its clients: nothing is validated, messages are echoed as they come in, no timers run.
 //! What it costs is what the kernel costs; what another server costs above it is that server's own.
-//! Prints `{"port":P,"pid":PID}` and serves until it is killed.
+//! With `--broadcast TIMES` it writes what it reads so many times, to every connection; its clients
+//! then send one message at a time. Prints `{"port":P,"pid":PID}` and serves until it is killed.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, Read as _, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use bench_load::client::find;
@@ -37,19 +38,28 @@ struct Connection {
     unsent: VecDeque<u8>,
 }
 
+/// What a read was about.
+enum Read {
+    Handshake,
+    Frames,
+}
+
+/// Reads the command line; `None` is an echo.
+fn copies_wanted(mut arguments: impl Iterator<Item = String>) -> Option<usize> {
+    arguments.find(|argument| argument == "--broadcast")?;
+    Some(arguments.next()?.parse().expect("--broadcast wants a number"))
+}
+
 fn main() -> io::Result<()> {
     sys::die_with_parent()?;
     sys::ignore_collection_requests();
     sys::raise_descriptor_limit()?;
+    let copies = copies_wanted(std::env::args().skip(1));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
     let poll = Poll::new()?;
     poll.add(&listener, READABLE, LISTENER)?;
-    println!(
-        "{{\"port\":{},\"pid\":{}}}",
-        listener.local_addr()?.port(),
-        std::process::id()
-    );
+    println!("{{\"port\":{},\"pid\":{}}}", listener.local_addr()?.port(), std::process::id());
 
     let mut connections: Vec<Option<Connection>> = Vec::new();
     let mut free: Vec<usize> = Vec::new();
@@ -81,7 +91,18 @@ fn main() -> io::Result<()> {
             let outcome = if event.is_writable() {
                 connection.flush(&poll, token)
             } else {
-                connection.serve(&poll, token, &mut input, &mut output)
+                let outcome = connection.read(&mut input, &mut output);
+                if let (Ok(Read::Frames), Some(copies)) = (&outcome, copies) {
+                    let copies = output.repeat(copies);
+                    for (token, connection) in connections.iter_mut().enumerate() {
+                        if let Some(connection) = connection {
+                            // What has gone is noticed when it is read from.
+                            let _ = connection.send(&poll, token, &copies);
+                        }
+                    }
+                    continue;
+                }
+                outcome.and_then(|_| connection.send(&poll, token, &output))
             };
             if outcome.is_err() {
                 connections[token] = None;
@@ -104,14 +125,9 @@ impl Connection {
         }
     }
 
-    /// Reads once and writes once. An error means that the connection is over, for better or worse.
-    fn serve(
-        &mut self,
-        poll: &Poll,
-        token: usize,
-        input: &mut [u8],
-        output: &mut Vec<u8>,
-    ) -> io::Result<()> {
+    /// Reads once; `output` is what has to be written. An error means that the connection is over,
+    /// for better or worse.
+    fn read(&mut self, input: &mut [u8], output: &mut Vec<u8>) -> io::Result<Read> {
         let count = self.stream.read(input)?;
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -119,14 +135,20 @@ impl Connection {
         output.clear();
         if !self.upgraded {
             self.upgrade(&input[..count], output)?;
-        } else if self.partial.is_empty() {
+            return Ok(Read::Handshake);
+        }
+        if self.partial.is_empty() {
             self.echo(&mut input[..count], output);
         } else {
             let mut joined = std::mem::take(&mut self.partial);
             joined.extend_from_slice(&input[..count]);
             self.echo(&mut joined, output);
         }
-        let sent = if output.is_empty() {
+        Ok(Read::Frames)
+    }
+
+    fn send(&mut self, poll: &Poll, token: usize, output: &[u8]) -> io::Result<()> {
+        let sent = if output.is_empty() || !self.unsent.is_empty() {
             0
         } else {
             self.stream.write(output).or_else(would_block)?
@@ -142,11 +164,7 @@ impl Connection {
 
     fn flush(&mut self, poll: &Poll, token: usize) -> io::Result<()> {
         while !self.unsent.is_empty() {
-            match self
-                .stream
-                .write(self.unsent.as_slices().0)
-                .or_else(would_block)?
-            {
+            match self.stream.write(self.unsent.as_slices().0).or_else(would_block)? {
                 0 => return Ok(()),
                 sent => drop(self.unsent.drain(..sent)),
             }
@@ -168,9 +186,7 @@ impl Connection {
         let head = std::mem::take(&mut self.partial);
         let start =
             find(&head.to_ascii_lowercase(), KEY).ok_or(io::ErrorKind::InvalidData)? + KEY.len();
-        let key = head
-            .get(start..start + KEY_LENGTH)
-            .ok_or(io::ErrorKind::InvalidData)?;
+        let key = head.get(start..start + KEY_LENGTH).ok_or(io::ErrorKind::InvalidData)?;
         write!(
             output,
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -211,10 +227,7 @@ impl Connection {
 /// Returns the lengths of the payload and of the header, or `None` if the header is not all here.
 fn parse_header(input: &[u8]) -> Option<(u64, usize)> {
     let (length, header) = match input.get(1)? & 0x7F {
-        126 => (
-            u64::from(u16::from_be_bytes(input.get(2..4)?.try_into().ok()?)),
-            8,
-        ),
+        126 => (u64::from(u16::from_be_bytes(input.get(2..4)?.try_into().ok()?)), 8),
         127 => (u64::from_be_bytes(input.get(2..10)?.try_into().ok()?), 14),
         length => (u64::from(length), 6),
     };

@@ -1,0 +1,79 @@
+//! An open connection: what it still has to send, and what it is owed.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+
+use crate::client::Target;
+use crate::frames::{Exchange, Inbox, Outbox};
+use crate::sys::{Poll, READABLE, WRITABLE};
+
+/// One read takes at most so much: it fits the second-level cache beside what is compared.
+pub const READ_BUFFER: usize = 256 * 1024;
+/// Reports taken from the kernel at a time.
+pub const EVENTS: usize = 1024;
+/// How long to wait for the kernel before looking at the clock all the same.
+pub const TICK_MS: i32 = 100;
+
+/// A connection that does not block.
+pub struct Connection {
+    stream: TcpStream,
+    inbox: Inbox,
+    outbox: Outbox,
+    awaits_writable: bool,
+}
+
+impl Connection {
+    /// Connects, completes the opening handshake, and has `poll` report it as `token`.
+    pub fn open(
+        target: &Target,
+        exchange: &Exchange,
+        poll: &Poll,
+        token: usize,
+    ) -> io::Result<Self> {
+        let stream = target.open(token)?;
+        stream.set_nonblocking(true)?;
+        poll.add(&stream, READABLE, token)?;
+        Ok(Connection {
+            stream,
+            inbox: Inbox::new(exchange),
+            outbox: Outbox::default(),
+            awaits_writable: false,
+        })
+    }
+
+    /// Adds the next `count` messages to what is to be sent.
+    pub fn queue(&mut self, exchange: &Exchange, count: usize) {
+        self.outbox.queue(exchange, count);
+    }
+
+    /// Reads once and returns how many replies that completed.
+    pub fn read(&mut self, exchange: &Exchange, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = match (&self.stream).read(buffer) {
+            Ok(0) => return Err(io::Error::other("the server has closed a connection")),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        self.inbox
+            .accept(exchange, &buffer[..count])
+            .ok_or_else(|| io::Error::other("a reply is not what was sent"))
+    }
+
+    /// Sends as much as the kernel takes of what is queued.
+    pub fn write(&mut self, exchange: &Exchange, poll: &Poll, token: usize) -> io::Result<()> {
+        while !self.outbox.is_empty() {
+            match (&self.stream).write(self.outbox.bytes(exchange)) {
+                Ok(count) => self.outbox.advance(exchange, count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        let awaits_writable = !self.outbox.is_empty();
+        if awaits_writable != self.awaits_writable {
+            self.awaits_writable = awaits_writable;
+            let interest = if awaits_writable { READABLE | WRITABLE } else { READABLE };
+            poll.modify(&self.stream, interest, token)?;
+        }
+        Ok(())
+    }
+}
