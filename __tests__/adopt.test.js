@@ -3,6 +3,7 @@
 const { once } = require('node:events');
 const http = require('node:http');
 const net = require('node:net');
+const { promisify } = require('node:util');
 
 const {
   closing,
@@ -89,6 +90,48 @@ describe('the server option', () => {
     server.emit('error', error);
     expect(await failed).toBe(error);
     await new Promise((resolve) => server.close(resolve));
+  });
+
+  test('counts among the connections of the HTTP server, whose close() waits for it', async () => {
+    const server = http.createServer();
+    const wss = attach({ server });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const client = await open(`ws://127.0.0.1:${server.address().port}`);
+    const [connection] = wss.clients;
+    expect(await promisify(server.getConnections).call(server)).toBe(1);
+    let isClosed = false;
+    const closed = new Promise((resolve) => server.close(resolve)).then(() => {
+      isClosed = true;
+    });
+    server.closeAllConnections();
+    const received = once(connection, 'message');
+    client.send('still here');
+    await received;
+    expect(isClosed).toBe(false);
+    client.close();
+    await closed;
+    expect(await promisify(server.getConnections).call(server)).toBe(0);
+  });
+
+  test("ends with Node's socket, and Node's socket with it", async () => {
+    const { server, url } = await httpServer();
+    const wss = attach({ server });
+    const sockets = [];
+    server.on('connection', (socket) => sockets.push(socket));
+    for (const end of ['destroy', 'terminate']) {
+      const client = await open(url);
+      const [connection] = wss.clients;
+      const socket = sockets.pop();
+      expect(socket.destroyed).toBe(false);
+      const socketClosed = new Promise((resolve) => socket.on('close', resolve));
+      const ends = [closing(client), closing(connection), socketClosed];
+      if (end === 'destroy') socket.destroy(new Error('by hand'));
+      else connection.terminate();
+      const [theirs, ours] = await Promise.all(ends);
+      expect([theirs.code, ours.code]).toEqual([1006, 1006]);
+      expect(socket.destroyed).toBe(true);
+    }
   });
 
   test('is let go by close(), without closing the HTTP server', async () => {

@@ -1,9 +1,20 @@
 'use strict';
 
 // Takes a connection over from Node: `net.Socket` becomes a native connection.
+//
+// Node's object stays, without its handle, until the connection is gone: a server counts it, and
+// others wait for its 'close' or destroy it to end the connection.
 
 const native = require('./addon');
+const table = require('./table');
 const { notSupported } = require('./failure');
+const { terminate } = require('./outgoing');
+
+/** Node's sockets of the connections that were taken over, by number. */
+const shells = new Map();
+
+/** On such a socket: the number of its connection. */
+const kId = Symbol('id');
 
 /** Tells whether this is a plain TCP socket of Node's. */
 function isPlain(socket) {
@@ -48,8 +59,8 @@ function takeUnread(socket, head) {
 }
 
 /**
- * Moves a connection into a context. Node's socket is destroyed without ending the connection: the
- * native half has a descriptor of its own for it by then.
+ * Moves a connection into a context. The native half has a descriptor of its own for it, so closing
+ * Node's does not end it.
  *
  * @param {import('./context')} context The context
  * @param {import('node:net').Socket} socket The socket; it must have no unsent data
@@ -66,16 +77,42 @@ function adopt(context, socket, head, response, limits, isServer = true) {
   const unread = takeUnread(socket, head);
   const stream = { descriptor, isServer, response };
   const id = native.attach(context._id, stream, unread, limits);
-  release(socket);
+  hollow(socket);
+  socket[kId] = id;
+  shells.set(id, socket);
   return id;
 }
 
-/** Lets go of Node's socket. Closing one of two descriptors does not end the connection. */
-function release(socket) {
+/** Takes the handle from Node's socket. */
+function hollow(socket) {
   // Asked for once, they are remembered: `request.socket.remoteAddress` goes on to work.
   void socket.remoteAddress;
   void socket.localAddress;
+  socket.setTimeout(0);
+  const { _handle: handle } = socket;
+  socket._handle = null;
+  handle.onread = ignore;
+  handle.close();
+  socket.on('error', ignore);
+  socket.on('close', onShellClosed);
+}
+
+function ignore() {}
+
+/** Somebody has destroyed Node's socket. */
+function onShellClosed() {
+  const id = this[kId];
+  if (shells.get(id) !== this) return;
+  shells.delete(id);
+  terminate(table[id]);
+}
+
+/** Closes Node's socket of a connection that is gone, if there is one. */
+function closeShell(id) {
+  const socket = shells.get(id);
+  if (socket === undefined) return;
+  shells.delete(id);
   socket.destroy();
 }
 
-module.exports = { adopt, descriptorOf, isAdoptable };
+module.exports = { adopt, closeShell, descriptorOf, isAdoptable };

@@ -5,6 +5,7 @@
 
 const native = require('./addon');
 const table = require('./table');
+const { closeShell } = require('./adoption');
 const { detailsOf } = require('./details');
 const { contextClosed, failureOf } = require('./failure');
 const { abort, restoreFastPath, sendClose } = require('./outgoing');
@@ -211,6 +212,7 @@ function leave(websocket, bridge) {
  */
 function detach(websocket) {
   table[websocket._id] = undefined;
+  closeShell(websocket._id);
   websocket._id = NONE;
   websocket._sendId = NONE;
   const details = websocket._details;

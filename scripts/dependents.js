@@ -1,11 +1,11 @@
 'use strict';
 
 // Installs packages that build on ws, with this package in its place (npm's `overrides`), and runs
-// smoke tests of them: __tests__/dependents/*.js. A package of the name uvws satisfies any range of
-// ws that way.
+// smoke tests of them: __tests__/dependents/*.js; and the tests that a package brings along itself. A
+// package of the name uvws satisfies any range of ws that way.
 //
 //   node scripts/dependents.js               all
-//   node scripts/dependents.js mqtt          some, by file name
+//   node scripts/dependents.js mqtt          some, by the name of a test or of a package
 
 const { execFileSync, spawnSync } = require('node:child_process');
 const fs = require('node:fs');
@@ -24,12 +24,18 @@ const DEPENDENCIES = {
   mqtt: '5.16.0',
   'socket.io': '4.8.4',
   'socket.io-client': '4.8.4',
+  // The tests of @fastify/websocket use it.
+  split2: '4.2.0',
   'y-websocket': '3.1.0',
   yjs: '13.6.33',
 };
 
+/** Packages whose tarballs contain tests, and where. */
+const SUITES = { '@fastify/websocket': 'test' };
+
 const INSTALL_LIMIT = 120_000;
 const TEST_LIMIT = 30_000;
+const SUITE_LIMIT = 180_000;
 
 /** Makes a tarball of the package with the binary that is built. Returns its path. */
 function pack() {
@@ -80,36 +86,51 @@ function install() {
   if (listed.length !== 1) throw new Error(`there is more than one ws:\n${listed.join('\n')}`);
 }
 
-/** Runs the tests, and returns the names of those that failed. */
-function run(names) {
-  const failed = [];
-  for (const name of names) {
-    const file = path.join(HOME, name);
-    // Run from where the dependents are installed, so that `require` finds them.
-    fs.copyFileSync(path.join(TESTS, name), file);
-    const { status, signal } = spawnSync(process.execPath, ['--test', file], {
-      cwd: HOME,
-      stdio: 'inherit',
-      timeout: TEST_LIMIT,
-      killSignal: 'SIGKILL',
-    });
-    if (status !== 0) {
-      console.error(`${name}: ${signal ? `ended by ${signal}` : `exited with ${status}`}`);
-      failed.push(name);
-    }
+/** Runs test files, and tells whether they pass. */
+function pass(name, files, timeout) {
+  const { status, signal } = spawnSync(process.execPath, ['--test', ...files], {
+    cwd: HOME,
+    stdio: 'inherit',
+    timeout,
+    killSignal: 'SIGKILL',
+  });
+  if (status !== 0) {
+    console.error(`${name}: ${signal ? `ended by ${signal}` : `exited with ${status}`}`);
   }
-  return failed;
+  return status === 0;
 }
 
-/** Installs and runs; for scripts/test.js. */
+/** Runs one of our tests. */
+function runTest(name) {
+  const file = path.join(HOME, `${name}.js`);
+  // Run from where the dependents are installed, so that `require` finds them.
+  fs.copyFileSync(path.join(TESTS, `${name}.js`), file);
+  return pass(name, [file], TEST_LIMIT);
+}
+
+/** Runs the tests that a package contains. */
+function runSuite(name) {
+  const directory = path.join(HOME, 'node_modules', name, SUITES[name]);
+  const files = fs.readdirSync(directory).filter((file) => file.endsWith('.test.js'));
+  if (files.length === 0) throw new Error(`${name} contains no tests`);
+  return pass(
+    name,
+    files.map((file) => path.join(directory, file)),
+    SUITE_LIMIT,
+  );
+}
+
+/** Installs and runs; for scripts/test.js. Returns how many pass, and the names of the others. */
 function checkDependents(wanted = []) {
   install();
-  const names = fs
-    .readdirSync(TESTS)
-    .filter((name) => name.endsWith('.js'))
-    .filter((name) => wanted.length === 0 || wanted.includes(path.basename(name, '.js')));
-  const failed = run(names);
-  return { passed: names.length - failed.length, failed };
+  const isWanted = (name) => wanted.length === 0 || wanted.includes(name);
+  const tests = fs.readdirSync(TESTS).map((file) => path.basename(file, '.js'));
+  const failed = [
+    ...tests.filter((name) => isWanted(name) && !runTest(name)),
+    ...Object.keys(SUITES).filter((name) => isWanted(name) && !runSuite(name)),
+  ];
+  const count = [...tests, ...Object.keys(SUITES)].filter(isWanted).length;
+  return { passed: count - failed.length, failed };
 }
 
 module.exports = { checkDependents };
