@@ -18,6 +18,7 @@ const path = require('node:path');
 const { build } = require('./build.js');
 const { checkBinary } = require('./check-binary.js');
 const { checkDependents } = require('./dependents.js');
+const { checkInstructions } = require('./instructions.js');
 const { cargoEnvironment } = require('./libclang.js');
 const nodes = require('./node-versions.js');
 const autobahn = require('./autobahn/index.js');
@@ -201,6 +202,19 @@ function valgrindScripts() {
   if (failures.length > 0) throw new Failure(failures.join('\n'));
 }
 
+/** What a message costs in the protocol core. */
+function instructions() {
+  if (!valgrind.ensureValgrind()) {
+    if (process.env.CI) throw new Failure('valgrind is not installed');
+    console.log('skipped: valgrind is not installed');
+    return;
+  }
+  const { passed, faults } = checkInstructions();
+  counts.passed += passed;
+  counts.failed += faults.length;
+  if (faults.length > 0) throw new Failure(faults.join('\n'));
+}
+
 /** Smoke tests of packages that build on ws, with this one in its place. */
 function dependents() {
   const { passed, failed } = checkDependents();
@@ -220,6 +234,7 @@ async function conformance() {
 const STEPS = [
   { name: 'lint', body: lint },
   { name: 'rust', body: rust },
+  { name: 'instructions', body: instructions },
   {
     name: 'build',
     body: () => console.log(build() ? 'built uvws.node' : 'uvws.node is up to date'),
