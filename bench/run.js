@@ -32,9 +32,9 @@ const LAUNCH_FAILED = 125;
 /** What a run takes beside warm-up and window, in seconds: starting and ending a server... */
 const RUN_OVERHEAD = 0.5;
 /** ...opening a connection... */
-const CONNECTION_OVERHEAD = 0.0003;
+const CONNECTION_OVERHEAD = 0.00015;
 /** ...and what holding connections has by way of pauses. */
-const IDLE_OVERHEAD = 2.5;
+const IDLE_OVERHEAD = 2;
 /** A run of the row `require` is the median of so many processes, each of which takes so long. */
 const PROCESSES = 5;
 const PROCESS_OVERHEAD = 0.1;
@@ -218,13 +218,12 @@ async function measureRow(row, options, peers, deadline) {
 
 /** One run: a fresh server, one load. */
 async function measureOnce(row, options, { peer, work }) {
-  const { seconds, settle } = options.pace;
   const warmup = warmupOf(row, options.pace);
-  const window = row.mode === 'idle' ? settle : seconds;
+  const window = windowOf(row, options.pace);
   const duration = (warmup + window) * 1000;
   const core = options.serverCore;
   if (row.mode === 'cycles') {
-    const argument = JSON.stringify({ ...work, warmup, seconds });
+    const argument = JSON.stringify({ ...work, warmup, seconds: window });
     return runProgram(peer, `${peer}.js`, argument, core, duration);
   }
   if (row.mode === 'require') return timeRequire(peer, core);
@@ -266,12 +265,16 @@ function warmupOf(row, pace) {
   return pace.warmup * (row.warmups ?? 1);
 }
 
+function windowOf(row, pace) {
+  return row.mode === 'idle' ? pace.settle : pace.seconds * (row.windows ?? 1);
+}
+
 function estimateSeconds({ rows, pace }, peers) {
   const oneRun = (row) => {
     if (row.mode === 'require') return PROCESSES * PROCESS_OVERHEAD;
     const opening = (row.connections ?? 0) * CONNECTION_OVERHEAD;
-    const window = warmupOf(row, pace) + pace.seconds;
-    return RUN_OVERHEAD + opening + (row.mode === 'idle' ? pace.settle + IDLE_OVERHEAD : window);
+    const pauses = row.mode === 'idle' ? IDLE_OVERHEAD : warmupOf(row, pace);
+    return RUN_OVERHEAD + opening + pauses + windowOf(row, pace);
   };
   const oneRound = (row) =>
     oneRun(row) * row.contenders.filter(({ peer }) => peers.includes(peer)).length;

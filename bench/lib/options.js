@@ -8,7 +8,7 @@ const PEERS = Object.keys(peers);
 
 const USAGE = `\
 usage: npm run bench -- [options]
-  --full           all rows, longer windows, 5 rounds (about 40 minutes; without it about 8)
+  --full           all rows, longer windows, 5 rounds (about 40 minutes; without it about 10)
   --row NAME       only this row; may be repeated, or a list with commas
   --peers A,B      only these servers, of ${PEERS.join(', ')}
   --rounds N       how often each server takes its turn
@@ -22,8 +22,8 @@ usage: npm run bench -- [options]
   --help           print this and end`;
 
 /** How long and how often, in seconds. `settle` is how long idle connections are left alone. */
-const QUICK = { rounds: 3, warmup: 0.6, seconds: 0.8, settle: 1.5 };
-const FULL = { rounds: 5, warmup: 1, seconds: 1.5, settle: 3 };
+const QUICK = { rounds: 3, warmup: 0.5, seconds: 0.6, settle: 1.5 };
+const FULL = { rounds: 5, warmup: 0.8, seconds: 1.2, settle: 2 };
 
 /**
  * Reads the command line; throws an Error with a message for people if it makes no sense.

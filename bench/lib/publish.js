@@ -95,7 +95,7 @@ function pageOf(report, command) {
       : ['', 'This run had no network of its own: other traffic may have had a part in it.']),
     ...notes.flatMap((note) => ['', note]),
     '',
-    '![Overview](benchmarks/overview.svg)',
+    `![CPU time of the server](${FOLDER}/overview.svg)`,
     '',
     '## Targets',
     '',
@@ -108,7 +108,12 @@ function pageOf(report, command) {
     overview(rows),
   ];
   for (const section of sectionsOf(report)) {
-    lines.push('', `## ${sections[section]}`, '', `![](${FOLDER}/${section}.svg)`);
+    lines.push(
+      '',
+      `## ${sections[section]}`,
+      '',
+      `![${sections[section]}](${FOLDER}/${section}.svg)`,
+    );
     for (const row of rows.filter(isIn(section))) {
       lines.push('', `### ${row.name}`, '', `${sentence(row.title)}.`, '', rowTable(row));
     }
@@ -145,6 +150,8 @@ function readmeBlock(report, rows) {
     '',
     table([['', ...names.map((name) => peers[name].label)], ...lines]),
     '',
+    `![The same as bars](docs/${FOLDER}/overview.svg)`,
+    '',
     `${host.cpu}, Node ${host.node}, ${date.slice(0, 10)}. All rows, the spread, and what is not as fast as it should be:`,
     '[docs/benchmarks.md](docs/benchmarks.md). On your machine: `npm run bench`.',
   ].join('\n');
@@ -153,7 +160,7 @@ function readmeBlock(report, rows) {
 function performanceBlock({ rows }) {
   const { all, met } = countVerdicts(rows);
   return [
-    '![CPU time of the server](benchmarks/overview.svg)',
+    `![CPU time of the server](${FOLDER}/overview.svg)`,
     '',
     `${met} of ${all} targets are met: [benchmarks.md](benchmarks.md) has all of them, and all rows.`,
   ].join('\n');

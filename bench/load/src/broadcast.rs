@@ -34,7 +34,7 @@ pub fn run(options: &Options) -> io::Result<(Moment, Moment, Window)> {
     let mut run = Run {
         exchange: &exchange,
         poll: Poll::new()?,
-        connections: Vec::with_capacity(options.connections),
+        connections: Vec::new(),
         received: vec![0; options.connections],
         repeat: options.shape.repeat,
         owed: 0,
@@ -42,10 +42,8 @@ pub fn run(options: &Options) -> io::Result<(Moment, Moment, Window)> {
         buffer: vec![0; READ_BUFFER].into_boxed_slice(),
         window: Window::default(),
     };
-    for token in 0..options.connections {
-        let connection = Connection::open(&options.target, &exchange, &run.poll, token)?;
-        run.connections.push(connection);
-    }
+    run.connections =
+        Connection::open_all(&options.target, &exchange, &run.poll, options.connections)?;
     run.until(Instant::now() + options.warmup)?;
     run.window = Window::default();
     let start = Moment::now(options.pid)?;

@@ -20,6 +20,9 @@ const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// Source addresses that connections take turns with, each with all its ports to itself.
 const SOURCES: usize = 64;
 
+/// What is under way with a server at the same time: fewer than any server keeps waiting.
+pub const AT_A_TIME: usize = 64;
+
 /// Where the server listens.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
@@ -40,18 +43,32 @@ impl Target {
         Ok(stream)
     }
 
-    /// Connects and completes the opening handshake.
-    pub fn open(&self, ordinal: usize) -> io::Result<TcpStream> {
-        let stream = self.connect(ordinal)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        (&stream).write_all(&self.request())?;
+    /// Opens connections with the ordinals up to `count`, some at a time.
+    pub fn open_all(&self, count: usize) -> io::Result<Vec<TcpStream>> {
+        let request = self.request();
+        let mut streams = Vec::with_capacity(count);
+        while streams.len() < count {
+            let opened = streams.len();
+            for ordinal in opened..count.min(opened + AT_A_TIME) {
+                let stream = self.connect(ordinal)?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                (&stream).write_all(&request)?;
+                streams.push(stream);
+            }
+            for stream in &streams[opened..] {
+                self.await_upgrade(stream)?;
+            }
+        }
+        Ok(streams)
+    }
+
+    fn await_upgrade(&self, stream: &TcpStream) -> io::Result<()> {
         let mut head = Head::default();
         while !head.is_complete()? {
-            head.read_from(&stream)?;
+            head.read_from(stream)?;
         }
-        let agreed = self.deflate.is_none_or(|takeover| takeover.is_agreed(head.bytes()));
-        if agreed {
-            Ok(stream)
+        if self.deflate.is_none_or(|takeover| takeover.is_agreed(head.bytes())) {
+            Ok(())
         } else {
             Err(head.error("not the compression asked for"))
         }

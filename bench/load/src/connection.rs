@@ -23,22 +23,28 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects, completes the opening handshake, and has `poll` report it as `token`.
-    pub fn open(
+    /// Opens `count` connections, which `poll` reports as the tokens below that.
+    pub fn open_all(
         target: &Target,
+        exchange: &Exchange,
+        poll: &Poll,
+        count: usize,
+    ) -> io::Result<Vec<Self>> {
+        let streams = target.open_all(count)?.into_iter().enumerate();
+        streams.map(|(token, stream)| Connection::new(stream, exchange, poll, token)).collect()
+    }
+
+    /// Wraps an open connection, and has `poll` report it as `token`.
+    pub fn new(
+        stream: TcpStream,
         exchange: &Exchange,
         poll: &Poll,
         token: usize,
     ) -> io::Result<Self> {
-        let stream = target.open(token)?;
         stream.set_nonblocking(true)?;
         poll.add(&stream, READABLE, token)?;
-        Ok(Connection {
-            stream,
-            inbox: Inbox::new(exchange),
-            outbox: Outbox::default(),
-            awaits_writable: false,
-        })
+        let inbox = Inbox::new(exchange);
+        Ok(Connection { stream, inbox, outbox: Outbox::default(), awaits_writable: false })
     }
 
     /// Adds the next `count` messages to what is to be sent.

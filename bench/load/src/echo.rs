@@ -37,7 +37,7 @@ pub fn run(options: &Options) -> io::Result<(Moment, Moment, Window)> {
     let mut run = Run {
         exchange: &exchange,
         poll: Poll::new()?,
-        connections: Vec::with_capacity(options.connections),
+        connections: Vec::new(),
         stamps: vec![0; options.connections * options.depth],
         oldest: vec![0; options.connections],
         depth: options.depth,
@@ -47,10 +47,8 @@ pub fn run(options: &Options) -> io::Result<(Moment, Moment, Window)> {
         buffer: vec![0; READ_BUFFER].into_boxed_slice(),
         window: Window::default(),
     };
-    for token in 0..options.connections {
-        let connection = Connection::open(&options.target, &exchange, &run.poll, token)?;
-        run.connections.push(connection);
-    }
+    run.connections =
+        Connection::open_all(&options.target, &exchange, &run.poll, options.connections)?;
     let mut start = Moment::now(options.pid)?;
     for token in 0..options.connections {
         let now = run.now();

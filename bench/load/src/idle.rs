@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use crate::client::AT_A_TIME;
 use crate::frames::{Exchange, Inbox};
 use crate::options::Options;
 use crate::report::Memory;
@@ -32,24 +33,30 @@ pub fn run(options: &Options) -> io::Result<(Memory, Memory)> {
 }
 
 fn open(options: &Options, count: usize) -> io::Result<Vec<TcpStream>> {
-    let exchange = Exchange::new(&options.shape, 1, 1);
-    let mut buffer = vec![0; READ_BUFFER];
-    let mut connections = Vec::with_capacity(count);
-    for ordinal in 0..count {
-        let mut stream = options.target.open(ordinal)?;
-        if options.touch {
-            stream.write_all(exchange.first_request())?;
-            let mut inbox = Inbox::new(&exchange);
-            loop {
-                let count = stream.read(&mut buffer)?;
-                match inbox.accept(&exchange, &buffer[..count]) {
-                    Some(0) if count > 0 => {}
-                    Some(1) => break,
-                    _ => return Err(io::Error::other("a reply is not what was sent")),
-                }
+    let connections = options.target.open_all(count)?;
+    if options.touch {
+        let exchange = Exchange::new(&options.shape, 1, 1);
+        for some in connections.chunks(AT_A_TIME) {
+            for mut stream in some {
+                stream.write_all(exchange.first_request())?;
+            }
+            for stream in some {
+                await_reply(stream, &exchange)?;
             }
         }
-        connections.push(stream);
     }
     Ok(connections)
+}
+
+fn await_reply(mut stream: &TcpStream, exchange: &Exchange) -> io::Result<()> {
+    let mut inbox = Inbox::new(exchange);
+    let mut buffer = vec![0; READ_BUFFER];
+    loop {
+        let count = stream.read(&mut buffer)?;
+        match inbox.accept(exchange, &buffer[..count]) {
+            Some(0) if count > 0 => {}
+            Some(1) => return Ok(()),
+            _ => return Err(io::Error::other("a reply is not what was sent")),
+        }
+    }
 }

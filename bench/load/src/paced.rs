@@ -52,7 +52,7 @@ pub fn run(options: &Options) -> io::Result<(Moment, Moment, Window)> {
     let mut run = Run {
         exchange: &exchange,
         poll: Poll::new()?,
-        connections: Vec::with_capacity(options.connections),
+        connections: Vec::new(),
         due: vec![VecDeque::with_capacity(BACKLOG); options.connections],
         flood: None,
         interval: 1e9 / options.rate,
@@ -63,14 +63,13 @@ pub fn run(options: &Options) -> io::Result<(Moment, Moment, Window)> {
         buffer: vec![0; READ_BUFFER].into_boxed_slice(),
         window: Window::default(),
     };
-    for token in 0..options.connections {
-        let connection = Connection::open(&options.target, &exchange, &run.poll, token)?;
-        run.connections.push(connection);
-    }
+    run.connections =
+        Connection::open_all(&options.target, &exchange, &run.poll, options.connections)?;
     if options.flood > 0 {
         let exchange = Exchange::new(&options.shape, options.flood, options.check_every);
         let token = options.connections;
-        let mut connection = Connection::open(&options.target, &exchange, &run.poll, token)?;
+        let stream = options.target.open_all(1)?.remove(0);
+        let mut connection = Connection::new(stream, &exchange, &run.poll, token)?;
         connection.queue(&exchange, options.flood);
         connection.write(&exchange, &run.poll, token)?;
         run.flood = Some((connection, exchange));
