@@ -23,7 +23,7 @@ const {
 } = require('./lib/processes');
 const { BENCH, OPTIONAL_PEERS, versionOf } = require('./lib/peers');
 const { rows } = require('./lib/rows');
-const { median, summarize, judge } = require('./lib/summary');
+const { summarize, judge } = require('./lib/summary');
 const { rowTable, overview, verdictTable, countVerdicts } = require('./lib/tables');
 const { publish } = require('./lib/publish');
 
@@ -132,6 +132,7 @@ async function measure(options) {
   const deadline = Date.now() + (2 * estimate + 60) * 1000;
   const report = {
     date: new Date().toISOString(),
+    command: `npm run bench${options.full ? ' -- --full' : ''}`,
     host,
     pace: options.pace,
     versions: Object.fromEntries(peers.map((peer) => [peer, versionOf(peer)])),
@@ -154,8 +155,7 @@ function show(report, options) {
   const { all, met } = countVerdicts(report.rows);
   console.log(`${overview(report.rows)}\n\nmedians of ${report.pace.rounds} rounds`);
   if (all) console.log(`\n${verdictTable(report.rows)}\n\n${met} of ${all} targets are met`);
-  if (options.publish)
-    publish(report, `npm run bench -- ${options.full ? '--full ' : ''}--publish`);
+  if (options.publish) publish(report);
 }
 
 /** Starts each server once: those that cannot run are left out, unless they were asked for. */
@@ -253,12 +253,11 @@ async function halfOfWs(row, options) {
 
 async function timeRequire(peer, core) {
   const name = { uvws: '../..', uws: '@trufflesuite/uws-js-unofficial' }[peer] ?? peer;
-  const times = [];
+  const runs = [];
   for (let count = 0; count < PROCESSES; count++) {
-    const duration = PROCESS_OVERHEAD * 1000;
-    times.push((await runProgram(peer, 'require.js', name, core, duration)).milliseconds);
+    runs.push(await runProgram(peer, 'require.js', name, core, PROCESS_OVERHEAD * 1000));
   }
-  return { milliseconds: median(times) };
+  return summarize('milliseconds', runs).medians;
 }
 
 function warmupOf(row, pace) {

@@ -15,13 +15,20 @@ const ROOT = path.join(BENCH, '..');
 const FOLDER = 'benchmarks';
 
 /** The rows that speak for the others. */
-const HIGHLIGHTS = ['echo-20', 'echo-20-32', 'echo-1k-text', 'echo-1m', 'deflate-1k', 'churn'];
+const HIGHLIGHTS = [
+  'echo-20',
+  'echo-20-32',
+  'echo-1k-text',
+  'echo-1m',
+  'deflate-1k',
+  'broadcast-1000',
+  'churn',
+];
 
 /**
  * @param {object} report what a run has measured, as in its JSON
- * @param {string} command the command that has measured it
  */
-function publish(report, command) {
+function publish(report) {
   const folder = path.join(ROOT, 'docs', FOLDER);
   fs.mkdirSync(folder, { recursive: true });
   for (const section of sectionsOf(report)) {
@@ -33,7 +40,7 @@ function publish(report, command) {
   const overviewChart = barChart('CPU time of the server: less is better', shown.map(groupOf));
   fs.writeFileSync(path.join(folder, 'overview.svg'), overviewChart);
   fs.writeFileSync(path.join(folder, 'results.json'), summaryOf(report));
-  fs.writeFileSync(path.join(ROOT, 'docs', 'benchmarks.md'), pageOf(report, command));
+  fs.writeFileSync(path.join(ROOT, 'docs', 'benchmarks.md'), pageOf(report));
   fill(path.join(ROOT, 'README.md'), readmeBlock(report, shown));
   fill(path.join(ROOT, 'docs', 'performance.md'), performanceBlock(report));
 }
@@ -74,13 +81,13 @@ function summaryOf({ date, host, pace, versions, rows }) {
   return `${JSON.stringify(summary, null, 2)}\n`;
 }
 
-function pageOf(report, command) {
-  const { date, host, pace, rows, notes } = report;
+function pageOf(report) {
+  const { date, command, host, pace, rows, notes } = report;
   const { all, met } = countVerdicts(rows);
   const lines = [
     '# Benchmarks',
     '',
-    `<!-- Written by \`${command}\`. Changes made here are lost. -->`,
+    '<!-- Written by `npm run bench -- --full --publish`. Changes made here are lost. -->',
     '',
     'What work costs the server. Less is better everywhere. How it is measured, and how to do it again,',
     'is in [bench/README.md](../bench/README.md); why it is as it is, in [performance.md](performance.md).',
@@ -146,7 +153,7 @@ function readmeBlock(report, rows) {
   ]);
   const { host, date } = report;
   return [
-    'Microseconds of processor time that the server spends per message, or per connection in the last row:',
+    'Microseconds of processor time that the server spends per message, delivery or connection:',
     '',
     table([['', ...names.map((name) => peers[name].label)], ...lines]),
     '',

@@ -241,7 +241,13 @@ const rows = [
     'broadcast-1000',
     'send 20 B to 1,000 clients by one call',
     { connections: 1000 },
-    { targets: than({ uws: 1, ws: 0.7 }) },
+    {
+      contenders: [
+        ...all({ task: 'publish', repeat: 1 }),
+        { name: 'uvws-topic', peer: 'uvws', work: { task: 'topic', repeat: 1 } },
+      ],
+      targets: than({ uws: 1, ws: 0.7 }),
+    },
   ),
   broadcast(
     'loop-1000',
@@ -254,6 +260,12 @@ const rows = [
     'send 20 B to 10,000 clients by one call',
     { connections: 10_000 },
     { targets: than({ uws: 1, ws: 0.7 }), fullOnly: true },
+  ),
+  broadcast(
+    'loop-10000',
+    'send 20 B to 10,000 clients, one after the other',
+    { connections: 10_000, task: 'loop' },
+    { contenders: only(['uvws', 'ws'], { task: 'loop', repeat: 1 }), fullOnly: true },
   ),
   broadcast(
     'broadcast-1000-50',

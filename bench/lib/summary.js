@@ -78,4 +78,4 @@ function judge(row, contenders) {
   return verdicts;
 }
 
-module.exports = { SUBJECT, median, summarize, judge };
+module.exports = { SUBJECT, summarize, judge };

@@ -44,7 +44,7 @@ function columnsOf(mode) {
     case 'idle':
       return [['after a collection', (medians) => format(medians.collected_bytes_per_connection)]];
     case 'require':
-      return [];
+      return [['CPU ms', (medians) => format(medians.cpu_milliseconds)]];
     case 'cycles':
       return [['per second', (medians) => format(medians.per_second)]];
     case 'paced':

@@ -8,12 +8,13 @@
  * be told from memory not yet freed (`node --expose-gc`).
  *
  * @typedef {object} Work
- * @property {'echo' | 'loop' | 'publish' | 'cycles'} task `loop` sends each message to all clients,
- *   one after the other; `publish` does so by one call, if there is one; `cycles` listens and ends,
- *   over and over
+ * @property {'echo' | 'loop' | 'publish' | 'topic' | 'cycles'} task `loop` sends each message to all
+ *   clients, one after the other; `publish` does so by one call, if there is one; `topic` by the
+ *   call for those who have subscribed, where that is another one; `cycles` listens and ends, over
+ *   and over
  * @property {'no-takeover' | 'takeover'} [deflate] whether and how messages are compressed
  * @property {boolean} [adopted] take connections over from an HTTP server
- * @property {number} [repeat] copies of each message, for `loop` and `publish`
+ * @property {number} [repeat] copies of each message that goes to all
  * @property {number} [warmup] for `cycles`, in seconds
  * @property {number} [seconds] for `cycles`
  */

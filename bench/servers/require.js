@@ -7,6 +7,9 @@
 const { print } = require('./announce');
 
 const [, , name] = process.argv;
+const cpu = process.cpuUsage();
 const start = performance.now();
 require(name);
-print({ milliseconds: performance.now() - start });
+const milliseconds = performance.now() - start;
+const { user, system } = process.cpuUsage(cpu);
+print({ milliseconds, cpu_milliseconds: (user + system) / 1000 });

@@ -1,7 +1,7 @@
 'use strict';
 
 const { Context, WebSocketServer } = require('../..');
-const { declare, readWork, HOST } = require('./announce');
+const { declare, readWork, HOST, TOPIC } = require('./announce');
 const { measureCycles } = require('./cycles');
 const { serve } = require('./serve');
 
@@ -12,12 +12,13 @@ async function cycle() {
   await context.destroy();
 }
 
+const publish = {
+  publish: (server, data, isBinary) => server.broadcast(data, { binary: isBinary }),
+  topic: (server, data, isBinary) => server.publish(TOPIC, data, { binary: isBinary }),
+};
+
 const work = readWork();
-if (work.task === 'publish' && !WebSocketServer.prototype.broadcast)
-  declare('no server.broadcast()');
+if (publish[work.task] && !WebSocketServer.prototype.broadcast) declare('no server.broadcast()');
 
 if (work.task === 'cycles') measureCycles(cycle, work);
-else
-  serve(WebSocketServer, work, (server, data, isBinary) =>
-    server.broadcast(data, { binary: isBinary }),
-  );
+else serve(WebSocketServer, work, publish);
