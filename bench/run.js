@@ -65,7 +65,7 @@ function prepare() {
     if (status !== 0)
       throw new Error(`${command} ${args.join(' ')} failed${error ? `: ${error.message}` : ''}`);
   };
-  if (!fs.existsSync(path.join(BENCH, 'node_modules'))) run('npm', ['ci']);
+  if (!isInstalled()) run('npm', ['ci']);
   // The programs are looked for below bench/load, wherever other crates are built.
   const target = path.join('load', 'target');
   run('cargo', [
@@ -77,6 +77,17 @@ function prepare() {
     '--target-dir',
     target,
   ]);
+}
+
+/** Tells whether the peers were installed after the list of them was last changed. */
+function isInstalled() {
+  const modified = (...names) => fs.statSync(path.join(BENCH, ...names)).mtimeMs;
+  // npm writes this file when it is done.
+  const installed = path.join('node_modules', '.package-lock.json');
+  return (
+    fs.existsSync(path.join(BENCH, installed)) &&
+    modified(installed) >= modified('package-lock.json')
+  );
 }
 
 /**
