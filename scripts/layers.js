@@ -8,7 +8,7 @@
 const fs = require('node:fs');
 const path = require('node:path');
 
-const SOURCE = path.join(__dirname, '..', 'src');
+const { rustFiles, SOURCE, withoutCommentsAndStrings } = require('./rust-source.js');
 
 /** For each layer, the layers that it may name. */
 const MAY_USE = {
@@ -27,15 +27,6 @@ const CRATE_USERS = {
   napi_sys: ['binding', 'lib'],
   libuv_sys2: ['uv'],
 };
-
-/** Blanks comments and string literals, keeping the lines. */
-function withoutCommentsAndStrings(text) {
-  const blank = (match) => match.replace(/[^\n]/g, ' ');
-  return text.replace(
-    /\/\/[^\n]*|\/\*[\s\S]*?\*\/|\bb?r(#*)"[\s\S]*?"\1|b?"(?:\\[\s\S]|[^"\\])*"|'(?:\\[^\n]|[^'\\\n])'/g,
-    blank,
-  );
-}
 
 /** Splits the inside of a brace group at its outermost commas. */
 function splitGroup(text) {
@@ -73,14 +64,6 @@ function depthOf(file) {
   return /^(mod|lib|main)\.rs$/.test(segments.at(-1)) ? segments.length - 1 : segments.length;
 }
 
-function rustFiles(folder) {
-  return fs.readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
-    const file = path.join(folder, entry.name);
-    if (entry.isDirectory()) return rustFiles(file);
-    return entry.name.endsWith('.rs') ? [file] : [];
-  });
-}
-
 /** One line for each path in a file that points against the direction. */
 function faultsIn(file, text = fs.readFileSync(file, 'utf8')) {
   const faults = [];
@@ -116,7 +99,7 @@ function faultsIn(file, text = fs.readFileSync(file, 'utf8')) {
 module.exports = { faultsIn };
 
 if (require.main === module) {
-  const files = rustFiles(SOURCE);
+  const files = rustFiles();
   const faults = files.flatMap((file) => faultsIn(file));
   for (const fault of faults) console.error(fault);
   if (faults.length > 0) process.exitCode = 1;

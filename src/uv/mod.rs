@@ -18,6 +18,12 @@
 //!   handle is closed first.
 //! - **U6 symbols**: the function table is complete and belongs to a libuv 1.x whose structures
 //!   fit into ours (checked at load).
+//! - **A1 address**: a `sockaddr_storage` is large enough and aligned for every family, and zeroed
+//!   before anything else is written to it.
+//! - **B1 buffer**: a [`ReceiveBuffer`] is lent to one read at a time, from libuv's asking for
+//!   memory to the end of the read callback; nothing else refers to its bytes meanwhile.
+//! - **W1 wake**: a handle in the registry of [`wake`] is not closing. It is taken out, under the
+//!   registry's lock, before it is closed.
 //!
 //! No panic crosses into C: each trampoline runs inside [`handle::guard`].
 
