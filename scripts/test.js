@@ -27,6 +27,7 @@ const valgrind = require('./valgrind.js');
 
 const ROOT = path.join(__dirname, '..');
 const BINARY = path.join(ROOT, 'uvws.node');
+const FUZZ = path.join(ROOT, 'fuzz', 'Cargo.toml');
 
 /** A step that runs longer has hung: the slowest takes a few minutes. */
 const TIME_LIMIT = 8 * 60_000;
@@ -124,20 +125,24 @@ async function lint() {
   const node = process.execPath;
   await all(
     () => run(node, [path.join(__dirname, 'layers.js')]),
+    () => run(node, [path.join(__dirname, 'unsafe.js')]),
     () => run(node, [bin('prettier', 'bin/prettier.cjs'), '--check', '--log-level', 'warn', '.']),
     () => run(node, [bin('eslint', 'bin/eslint.js'), '--max-warnings', '0', '.']),
     () => run(node, [bin('typescript', 'bin/tsc'), '--noEmit']),
     () => run('cargo', ['fmt', '--check']),
+    () => run('cargo', ['fmt', '--check', '--manifest-path', FUZZ]),
     () => clippy('--no-default-features', '--all-targets'),
+    () => clippy('--no-default-features', '--all-targets', '--manifest-path', FUZZ),
     // Without its test targets: what napi exports is unused in them, and they do not link.
     () => clippy('--lib'),
   );
 }
 
-async function rust() {
+/** Runs cargo's tests, and adds them up. */
+async function cargoTests(...selection) {
   const { output, status } = await run(
     'cargo',
-    ['test', '--locked', '--no-default-features', '--no-fail-fast'],
+    ['test', '--locked', '--no-default-features', '--no-fail-fast', ...selection],
     { check: false, env: cargoEnvironment() },
   );
   let isAny = false;
@@ -233,7 +238,8 @@ async function conformance() {
 /** The steps in order: those that need the built addon say so. */
 const STEPS = [
   { name: 'lint', body: lint },
-  { name: 'rust', body: rust },
+  { name: 'rust', body: () => cargoTests() },
+  { name: 'fuzz', body: () => cargoTests('--manifest-path', FUZZ) },
   { name: 'instructions', body: instructions },
   {
     name: 'build',

@@ -1,11 +1,12 @@
 //! permessage-deflate (RFC 7692) through the receiver and the compressor.
 
+#[path = "protocol_support/counting.rs"]
+mod counting;
 mod protocol_support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::rc::Rc;
 
+use counting::{calls, held, measure};
 use protocol_support::{feed, peer_of, Outcome, Random, Seen, KEY, ROLES};
 use uvws::protocol::deflate::{
     Compressor, CompressorConfig, Decompressor, DeflateParams, InflaterPool,
@@ -14,51 +15,6 @@ use uvws::protocol::{
     apply_mask, encode_header, Config, Event, Opcode, Payload, ProtocolError, Receiver, Role,
 };
 use zlib_rs::{Inflate, InflateFlush};
-
-thread_local! {
-    /// The bytes that this thread holds, the most it held, and its allocations.
-    static HELD: Cell<usize> = const { Cell::new(0) };
-    static PEAK: Cell<usize> = const { Cell::new(0) };
-    static CALLS: Cell<usize> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-fn account(less: usize, more: usize) {
-    let held = HELD.get().wrapping_sub(less).wrapping_add(more);
-    HELD.set(held);
-    // Memory that another thread allocated may be freed here.
-    if held < usize::MAX / 2 {
-        PEAK.set(PEAK.get().max(held));
-    }
-}
-
-// SAFETY: every call goes to `System` unchanged; the counters are plain cells
-// with constant initialisers, which neither allocate nor are ever destroyed.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        CALLS.set(CALLS.get() + 1);
-        account(0, layout.size());
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        account(layout.size(), 0);
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        CALLS.set(CALLS.get() + 1);
-        account(layout.size(), size);
-        // SAFETY: the caller keeps the contract of `realloc`.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const INVALID_STORED: ProtocolError =
     ProtocolError::InvalidCompressedData("invalid stored block lengths");
@@ -373,7 +329,14 @@ fn a_compressor_stays_within_its_window() {
 fn numbers_are_checked() {
     let params = DeflateParams::default();
     assert!(params.is_valid() && params.takes_over(Role::Server));
-    assert_eq!(params.window_bits(Role::Client), 15);
+    assert_eq!((params.window_bits(Role::Client), params.window_bits(Role::Server)), (15, 15));
+    let params = DeflateParams {
+        server_no_context_takeover: true,
+        client_max_window_bits: 9,
+        ..DeflateParams::default()
+    };
+    assert_eq!((params.takes_over(Role::Server), params.takes_over(Role::Client)), (false, true));
+    assert_eq!((params.window_bits(Role::Server), params.window_bits(Role::Client)), (15, 9));
     for bits in [0, 7, 16, 255] {
         assert!(!DeflateParams { server_max_window_bits: bits, ..params }.is_valid());
         assert!(!DeflateParams { client_max_window_bits: bits, ..params }.is_valid());
@@ -497,25 +460,24 @@ fn a_bomb_holds_no_more_than_the_limit() {
         let mut first = frame(Role::Client, Opcode::Binary, true, true, &compress_once(b"x"));
         drop(warm.receive(&mut first).unwrap());
         let mut receiver = receiver(&config, &pool, false);
-        PEAK.set(HELD.get());
-        let before = HELD.get();
         let mut result = Ok(());
-        for read in stream.chunks_mut(65_536) {
-            let mut at = 0;
-            while result.is_ok() && at < read.len() {
-                match receiver.receive(&mut read[at..]) {
-                    Ok(step) => at += step.consumed,
-                    Err(error) => result = Err(error),
+        let cost = measure(|| {
+            for read in stream.chunks_mut(65_536) {
+                let mut at = 0;
+                while result.is_ok() && at < read.len() {
+                    match receiver.receive(&mut read[at..]) {
+                        Ok(step) => at += step.consumed,
+                        Err(error) => result = Err(error),
+                    }
                 }
             }
-        }
+        });
         if max_payload < LIMIT {
             // The frame itself is too long already, or what is in it.
             assert_eq!(result, Err(ProtocolError::UnsupportedMessageLength));
         }
         assert_eq!(result, Err(ProtocolError::UnsupportedMessageLength));
-        let most = PEAK.get() - before;
-        assert!(most <= max_payload + 64 * 1024, "{most} for {max_payload}");
+        assert!(cost.peak <= max_payload + 64 * 1024, "{cost:?} for {max_payload}");
         assert_eq!(receiver.retained(), 0);
     }
 }
@@ -670,10 +632,10 @@ fn a_warm_connection_allocates_nothing_per_message() {
         let pool = InflaterPool::new();
         let mut receiver = receiver(&Config::new(Role::Client), &pool, takes_over);
         let mut stream = Vec::with_capacity(64 * 1024);
-        let mut calls = 0;
+        let mut warm = 0;
         for round in 0..10 {
             if round == 1 {
-                calls = CALLS.get();
+                warm = calls();
             }
             let len = compressor.compress(&text, true, &mut output).unwrap();
             if !takes_over {
@@ -690,7 +652,7 @@ fn a_warm_connection_allocates_nothing_per_message() {
             };
             assert!(*inflated == *text);
         }
-        assert_eq!(CALLS.get() - calls, 0);
+        assert_eq!(calls() - warm, 0);
     }
 }
 
@@ -709,12 +671,12 @@ fn without_context_takeover_an_idle_connection_holds_next_to_nothing() {
         receivers.push(receiver(&config, &pool, takes_over));
         receive(receivers.last_mut().unwrap());
         receivers.clear();
-        let before = HELD.get();
+        let before = held();
         for _ in 0..1_000 {
             receivers.push(receiver(&config, &pool, takes_over));
             receive(receivers.last_mut().unwrap());
         }
-        let held = (HELD.get() - before) / 1_000;
+        let held = (held() - before) / 1_000;
         let retained = receivers[0].context_size();
         if takes_over {
             assert!((45 * 1024..=48 * 1024).contains(&held), "{held}");

@@ -2,16 +2,24 @@
 
 mod protocol_support;
 
-use protocol_support::{feed, frame, run, Outcome, Seen, KEY, ROLES};
-use uvws::protocol::{is_valid_close_code, Config, Opcode, ProtocolError, Receiver, Role};
+use std::rc::Rc;
+
+use protocol_support::{apply_key, feed, frame, peer_of, run, Outcome, Seen, KEY, ROLES};
+use uvws::protocol::deflate::{Decompressor, InflaterPool};
+use uvws::protocol::{
+    encode_header, is_valid_close_code, Config, Opcode, ProtocolError, Receiver, Role,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     Idle,
     InText,
     InBinary,
+    InCompressedText,
     AfterClose,
 }
+
+const STATES: [State; 4] = [State::Idle, State::InText, State::InBinary, State::AfterClose];
 
 /// What must follow from two header bytes.
 #[derive(Debug, PartialEq)]
@@ -26,20 +34,24 @@ enum Verdict {
     Swallowed,
 }
 
-/// RFC 6455 section 5, written down a second time, with `ws`'s order of errors.
-fn oracle(role: Role, state: State, first: u8, second: u8) -> Verdict {
+/// RFC 6455 section 5 and RFC 7692 section 6, written down a second time, with
+/// `ws`'s order of errors.
+fn oracle(role: Role, state: State, deflate: bool, first: u8, second: u8) -> Verdict {
     use ProtocolError as Error;
     let (fin, opcode) = (first >= 0x80, first % 16);
     let (masked, length) = (second >= 0x80, second % 128);
-    let in_message = matches!(state, State::InText | State::InBinary);
+    let rsv1 = first & 0b0100_0000 > 0;
+    let in_message = !matches!(state, State::Idle | State::AfterClose);
     let refused = match opcode {
         _ if state == State::AfterClose => return Verdict::Swallowed,
         _ if first & 0b0011_0000 > 0 => Some(Error::UnexpectedRsv23),
-        _ if first & 0b0100_0000 > 0 => Some(Error::UnexpectedRsv1),
+        _ if rsv1 && !deflate => Some(Error::UnexpectedRsv1),
+        0 if rsv1 => Some(Error::UnexpectedRsv1),
         0 if !in_message => Some(Error::InvalidOpcode(0)),
         1 | 2 if in_message => Some(Error::InvalidOpcode(opcode)),
         3..=7 | 11..=15 => Some(Error::InvalidOpcode(opcode)),
         8..=10 if !fin => Some(Error::ExpectedFin),
+        8..=10 if rsv1 => Some(Error::UnexpectedRsv1),
         8..=10 if length > 125 => Some(Error::InvalidControlPayloadLength(length.into())),
         8 if length == 1 => Some(Error::InvalidControlPayloadLength(1)),
         _ if role == Role::Server && !masked => Some(Error::ExpectedMask),
@@ -54,17 +66,29 @@ fn oracle(role: Role, state: State, first: u8, second: u8) -> Verdict {
         (None, _) if !fin => Verdict::Fragment,
         (None, 1) => Verdict::Text,
         (None, 2) => Verdict::Binary,
-        (None, _) if state == State::InText => Verdict::Text,
-        (None, _) => Verdict::Binary,
+        (None, _) if state == State::InBinary => Verdict::Binary,
+        (None, _) => Verdict::Text,
     }
 }
 
-fn prepare(role: Role, state: State) -> Receiver {
+/// Blocks of DEFLATE that hold nothing: each ends its stream, and another begins.
+const NOTHING: [u8; 2] = [0x03, 0x00];
+
+fn prepare(role: Role, state: State, deflate: Option<&Rc<InflaterPool>>) -> Receiver {
     let mut receiver = Receiver::new(&Config::new(role));
+    if let Some(pool) = deflate {
+        receiver.set_decompressor(Decompressor::new(pool, true));
+    }
     let prefix = match state {
         State::Idle => vec![],
         State::InText => frame(role, Opcode::Text, false, b"a"),
         State::InBinary => frame(role, Opcode::Binary, false, b"a"),
+        State::InCompressedText => {
+            let header = encode_header(peer_of(role), Opcode::Text, false, true, 2, Some(KEY));
+            let mut bytes = [&header.to_vec()[..], &NOTHING].concat();
+            apply_key(role, &mut bytes[header.len()..]);
+            bytes
+        }
         State::AfterClose => frame(role, Opcode::Close, true, b""),
     };
     feed(&mut receiver, &prefix, &mut Outcome::default());
@@ -72,7 +96,7 @@ fn prepare(role: Role, state: State) -> Receiver {
 }
 
 /// Returns what belongs behind the two bytes: length, key and a payload that is
-/// valid whatever the frame is.
+/// valid whatever the frame is, as text, as a close code, and as DEFLATE.
 fn rest_of_frame(first: u8, second: u8) -> Vec<u8> {
     let (mut rest, length): (Vec<u8>, usize) = match second & 0x7F {
         126 => (vec![0, 126], 126),
@@ -83,7 +107,8 @@ fn rest_of_frame(first: u8, second: u8) -> Vec<u8> {
         rest.extend([0; 4]);
     }
     let payload = rest.len();
-    rest.resize(payload + length, b'x');
+    rest.extend(NOTHING.repeat(length / 2));
+    rest.resize(payload + length, 0);
     if first & 0x0F == 8 && length >= 2 {
         rest[payload..payload + 2].copy_from_slice(&1000_u16.to_be_bytes());
     }
@@ -93,33 +118,47 @@ fn rest_of_frame(first: u8, second: u8) -> Vec<u8> {
 #[test]
 fn every_two_byte_header_in_every_state_does_what_the_standard_says() {
     for role in ROLES {
-        for state in [State::Idle, State::InText, State::InBinary, State::AfterClose] {
-            for header in 0..=u16::MAX {
-                let [first, second] = header.to_be_bytes();
-                let expected = oracle(role, state, first, second);
-                let mut receiver = prepare(role, state);
-                let mut outcome = Outcome::default();
-
-                feed(&mut receiver, &[first, second], &mut outcome);
-                // A fault shows with the header, before any more bytes come.
-                let refused = matches!(expected, Verdict::Refused(_));
-                assert_eq!(outcome.error.is_some(), refused, "{first:02x} {second:02x}");
-                feed(&mut receiver, &rest_of_frame(first, second), &mut outcome);
-
-                let found = match (outcome.error, outcome.events.as_slice()) {
-                    (Some(error), []) => Verdict::Refused(error),
-                    (None, []) if state == State::AfterClose => Verdict::Swallowed,
-                    (None, []) => Verdict::Fragment,
-                    (None, [Seen::Text(_)]) => Verdict::Text,
-                    (None, [Seen::Binary(_)]) => Verdict::Binary,
-                    (None, [Seen::Ping(_)]) => Verdict::Ping,
-                    (None, [Seen::Pong(_)]) => Verdict::Pong,
-                    (None, [Seen::Close(..)]) => Verdict::Close,
-                    other => unreachable!("{other:?}"),
-                };
-                assert_eq!(found, expected, "{role:?} {state:?} {first:02x} {second:02x}");
-            }
+        for state in STATES {
+            every_header(role, state, None);
         }
+    }
+}
+
+#[test]
+fn every_two_byte_header_in_every_state_with_compression_too() {
+    let pool = InflaterPool::new();
+    for role in ROLES {
+        for state in [State::InCompressedText].into_iter().chain(STATES) {
+            every_header(role, state, Some(&pool));
+        }
+    }
+}
+
+fn every_header(role: Role, state: State, deflate: Option<&Rc<InflaterPool>>) {
+    for header in 0..=u16::MAX {
+        let [first, second] = header.to_be_bytes();
+        let expected = oracle(role, state, deflate.is_some(), first, second);
+        let mut receiver = prepare(role, state, deflate);
+        let mut outcome = Outcome::default();
+
+        feed(&mut receiver, &[first, second], &mut outcome);
+        // A fault shows with the header, before any more bytes come.
+        let refused = matches!(expected, Verdict::Refused(_));
+        assert_eq!(outcome.error.is_some(), refused, "{first:02x} {second:02x}");
+        feed(&mut receiver, &rest_of_frame(first, second), &mut outcome);
+
+        let found = match (outcome.error, outcome.events.as_slice()) {
+            (Some(error), []) => Verdict::Refused(error),
+            (None, []) if state == State::AfterClose => Verdict::Swallowed,
+            (None, []) => Verdict::Fragment,
+            (None, [Seen::Text(_)]) => Verdict::Text,
+            (None, [Seen::Binary(_)]) => Verdict::Binary,
+            (None, [Seen::Ping(_)]) => Verdict::Ping,
+            (None, [Seen::Pong(_)]) => Verdict::Pong,
+            (None, [Seen::Close(..)]) => Verdict::Close,
+            other => unreachable!("{other:?}"),
+        };
+        assert_eq!(found, expected, "{role:?} {state:?} {first:02x} {second:02x}");
     }
 }
 
@@ -165,42 +204,47 @@ fn a_close_reason_is_utf8_unless_validation_is_off() {
 #[test]
 fn lengths_are_accepted_in_their_shortest_form_only() {
     use ProtocolError::{LengthNotMinimal, UnsupportedDataPayloadLength, UnsupportedMessageLength};
-    let with_64_bits = |length: u64| [&[0x82, 0xFF][..], &length.to_be_bytes(), &KEY].concat();
-    let with_16_bits = |length: u16| [&[0x82, 0xFE][..], &length.to_be_bytes(), &KEY].concat();
-    let config = Config { max_payload: 0, ..Config::new(Role::Server) };
-    let limited = Config { max_payload: 1 << 31, ..config };
+    for role in ROLES {
+        let (mask, key) = if role == Role::Server { (0x80, &KEY[..]) } else { (0, &b""[..]) };
+        let with_64_bits =
+            |length: u64| [&[0x82, 127 | mask][..], &length.to_be_bytes(), key].concat();
+        let with_16_bits =
+            |length: u16| [&[0x82, 126 | mask][..], &length.to_be_bytes(), key].concat();
+        let config = Config { max_payload: 0, ..Config::new(role) };
+        let limited = Config { max_payload: 1 << 31, ..config };
 
-    for length in [0, 1, 124, 125] {
-        let error = Some(LengthNotMinimal(length.into()));
-        assert_eq!(run(&config, [&with_16_bits(length)[..]]).error, error);
-    }
-    for length in [126, 127, 0xFFFE, 0xFFFF] {
-        assert_eq!(run(&config, [&with_16_bits(length)[..]]).error, None);
-    }
-    for length in [0, 125, 126, 127, 0xFFFE, 0xFFFF] {
-        let error = Some(LengthNotMinimal(length));
-        assert_eq!(run(&config, [&with_64_bits(length)[..]]).error, error);
-    }
-    let passable = [
-        0x1_0000,
-        0x1_0001,
-        (1 << 31) - 1,
-        1 << 31,
-        (1 << 31) + 1,
-        (1 << 32) - 1,
-        1 << 32,
-        (1 << 32) + 1,
-        (1 << 53) - 1,
-    ];
-    for length in passable {
-        assert_eq!(run(&config, [&with_64_bits(length)[..]]).error, None);
-        let error = (length > 1 << 31).then_some(UnsupportedMessageLength);
-        assert_eq!(run(&limited, [&with_64_bits(length)[..]]).error, error);
-    }
-    for length in [1 << 53, (1 << 53) + 1, 1 << 62, (1 << 63) - 1, 1 << 63, u64::MAX] {
-        let error = Some(UnsupportedDataPayloadLength);
-        assert_eq!(run(&config, [&with_64_bits(length)[..]]).error, error);
-        assert_eq!(run(&limited, [&with_64_bits(length)[..]]).error, error);
+        for length in [0, 1, 124, 125] {
+            let error = Some(LengthNotMinimal(length.into()));
+            assert_eq!(run(&config, [&with_16_bits(length)[..]]).error, error);
+        }
+        for length in [126, 127, 0xFFFE, 0xFFFF] {
+            assert_eq!(run(&config, [&with_16_bits(length)[..]]).error, None);
+        }
+        for length in [0, 125, 126, 127, 0xFFFE, 0xFFFF] {
+            let error = Some(LengthNotMinimal(length));
+            assert_eq!(run(&config, [&with_64_bits(length)[..]]).error, error);
+        }
+        let passable = [
+            0x1_0000,
+            0x1_0001,
+            (1 << 31) - 1,
+            1 << 31,
+            (1 << 31) + 1,
+            (1 << 32) - 1,
+            1 << 32,
+            (1 << 32) + 1,
+            (1 << 53) - 1,
+        ];
+        for length in passable {
+            assert_eq!(run(&config, [&with_64_bits(length)[..]]).error, None);
+            let error = (length > 1 << 31).then_some(UnsupportedMessageLength);
+            assert_eq!(run(&limited, [&with_64_bits(length)[..]]).error, error);
+        }
+        for length in [1 << 53, (1 << 53) + 1, 1 << 62, (1 << 63) - 1, 1 << 63, u64::MAX] {
+            let error = Some(UnsupportedDataPayloadLength);
+            assert_eq!(run(&config, [&with_64_bits(length)[..]]).error, error);
+            assert_eq!(run(&limited, [&with_64_bits(length)[..]]).error, error);
+        }
     }
 }
 
@@ -274,7 +318,7 @@ fn control_frames_come_through_between_the_fragments_of_a_message() {
 #[test]
 fn a_close_within_a_fragmented_message_drops_the_message() {
     let role = Role::Server;
-    let mut receiver = prepare(role, State::InText);
+    let mut receiver = prepare(role, State::InText, None);
     let mut outcome = Outcome::default();
     assert!(receiver.retained() > 0);
     feed(&mut receiver, &frame(role, Opcode::Close, true, b""), &mut outcome);

@@ -150,11 +150,13 @@ fn bytes_that_are_no_response_are_malformed() {
     }
     assert_eq!(read_plain("HTTP/1.0 101 Switching Protocols", &LINES), Err(Error::Malformed));
     assert_eq!(Error::Malformed.code(), Some("HPE_INVALID_CONSTANT"));
+    assert_eq!(Error::Malformed.to_string(), "Parse Error: Expected HTTP/");
 
     let many = vec!["a:"; 2001];
     assert_eq!(read_plain(START, &many), Err(Error::TooLarge));
     assert_eq!(read_plain(START, &[&LINES[..], &many[..1990]].concat()), Ok(PLAIN));
     assert_eq!(Error::TooLarge.code(), Some("HPE_HEADER_OVERFLOW"));
+    assert_eq!(Error::TooLarge.to_string(), "Parse Error: Header overflow");
 
     let scan = |bytes: &[u8]| HeadScanner::new(100).scan(bytes).map_err(Error::from);
     assert_eq!(scan(b"HTTP/1.1 101 OK\n\n"), Err(Error::Malformed));

@@ -25,7 +25,9 @@ fn refusals_are_whole_responses_that_close() {
     let mut out = Vec::new();
     let head = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 9\r\n\r\n";
-    parse_request(head, &HandshakeLimits::default()).unwrap_err().write_response(&mut out);
+    let error = parse_request(head, &HandshakeLimits::default()).unwrap_err();
+    assert_eq!(error.to_string(), "Missing or invalid Sec-WebSocket-Version header");
+    error.write_response(&mut out);
     let expected = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/html\r\n\
         Content-Length: 47\r\nSec-WebSocket-Version: 13, 8\r\n\r\n\
         Missing or invalid Sec-WebSocket-Version header";
@@ -36,10 +38,25 @@ fn refusals_are_whole_responses_that_close() {
     let expected = "HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 12\r\n\
         WWW-Authenticate: Basic\r\ncontent-type: text/plain\r\n\r\nUnauthorized";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
+}
 
-    for status in [400, 405, 408, 426, 431, 503] {
-        assert!(!reason_phrase(status).is_empty());
+#[test]
+fn every_status_makes_a_whole_response_with_its_phrase_as_the_body() {
+    let mut named = 0;
+    for status in 0..=u16::MAX {
+        let phrase = reason_phrase(status);
+        named += usize::from(!phrase.is_empty());
+        let mut out = Vec::new();
+        write_rejection(&mut out, status, "", "");
+        let length = phrase.len();
+        let expected = format!(
+            "HTTP/1.1 {status} {phrase}\r\nConnection: close\r\nContent-Type: text/html\r\n\
+            Content-Length: {length}\r\n\r\n{phrase}"
+        );
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
+    assert_eq!(named, 39);
+    assert_eq!((reason_phrase(418), reason_phrase(504)), ("I'm a Teapot", "Gateway Timeout"));
 }
 
 #[test]

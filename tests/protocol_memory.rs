@@ -1,54 +1,13 @@
 //! The third law, by a counting allocator: memory follows the bytes that arrived.
 
+#[path = "protocol_support/counting.rs"]
+mod counting;
 mod protocol_support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
+use counting::{allowance, calls, held, measure, Cost};
 use protocol_support::{frame, KEY, ROLES};
 use uvws::protocol::handshake::server::{parse_request, HandshakeLimits};
 use uvws::protocol::{Config, Event, Opcode, ProtocolError, Receiver, Role};
-
-thread_local! {
-    /// Allocations of this thread, and the bytes that it holds. Each test runs
-    /// on a thread of its own.
-    static CALLS: Cell<usize> = const { Cell::new(0) };
-    static HELD: Cell<usize> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call goes to `System` unchanged; the counters are plain cells
-// with constant initialisers, which neither allocate nor are ever destroyed.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        CALLS.set(CALLS.get() + 1);
-        HELD.set(HELD.get().wrapping_add(layout.size()));
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.set(HELD.get().wrapping_sub(layout.size()));
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Returns how many allocations `work` makes, and the bytes it leaves held.
-fn measure(work: impl FnOnce()) -> (usize, usize) {
-    let (calls, held) = (CALLS.get(), HELD.get());
-    work();
-    (CALLS.get() - calls, HELD.get().wrapping_sub(held))
-}
-
-/// The law of `limits.md`: twice what was sent, and 16 KiB.
-fn allowance(sent: usize) -> usize {
-    2 * sent + 16 * 1024
-}
 
 #[test]
 fn whole_frames_are_received_without_an_allocation() {
@@ -67,7 +26,7 @@ fn whole_frames_are_received_without_an_allocation() {
             events += usize::from(step.event.is_some());
         }
     });
-    assert_eq!(measured, (0, 0));
+    assert_eq!(measured, Cost::NONE);
     assert_eq!(events, 2 * 286);
 }
 
@@ -85,17 +44,17 @@ fn an_announced_length_allocates_nothing() {
             let mut failed = false;
             let measured = measure(|| failed = receiver.receive(&mut stream).is_err());
             assert_eq!(failed, length > (1 << 53) - 1);
-            assert_eq!(measured, (0, 0), "{length}");
+            assert_eq!(measured, Cost::NONE, "{length}");
 
             // What then arrives is kept, and no more.
             let mut body = vec![0; 10_000];
             let mut sent = 0;
             for chunk in [1, 100, 9_000] {
-                let (_, held) = measure(|| {
+                let cost = measure(|| {
                     let _ = receiver.receive(&mut body[..chunk]);
                 });
                 sent += chunk;
-                assert!(held <= allowance(sent) && receiver.retained() <= allowance(sent));
+                assert!(cost.held <= allowance(sent) && receiver.retained() <= allowance(sent));
             }
         }
     }
@@ -105,24 +64,24 @@ fn an_announced_length_allocates_nothing() {
 fn send_fragments(config: &Config, payload: &[u8], count: usize) -> Result<(), ProtocolError> {
     let mut receiver = Receiver::new(config);
     let mut fragment = frame(config.role, Opcode::Binary, false, payload);
-    let (mut sent, held) = (0, HELD.get());
-    let mut calls = 0;
+    let (mut sent, before) = (0, held());
+    let mut allocations = 0;
     for _ in 0..count {
         let mut read = [0; 16];
         let read = &mut read[..fragment.len()];
         read.copy_from_slice(&fragment);
         fragment[0] = 0;
-        let before = CALLS.get();
+        let so_far = calls();
         let result = receiver.receive(read);
-        calls += CALLS.get() - before;
+        allocations += calls() - so_far;
         sent += fragment.len();
-        let held = HELD.get().wrapping_sub(held);
+        let held = held().wrapping_sub(before);
         assert_eq!(held, receiver.retained());
         assert!(held <= allowance(sent));
         assert_eq!(result?.event, None);
     }
     // The buffer doubles: the joining is linear in what arrived.
-    assert!(calls <= 32, "{calls} allocations");
+    assert!(allocations <= 32, "{allocations} allocations");
     Ok(())
 }
 
@@ -147,7 +106,7 @@ fn a_long_message_ends_in_an_allocation_of_its_size() {
         let mut stream = frame(role, Opcode::Binary, true, &vec![7; SIZE]);
         let mut receiver = Receiver::new(&Config::new(role));
         let mut message = Vec::new();
-        let (calls, held) = measure(|| {
+        let cost = measure(|| {
             let mut sent = 0;
             for read in stream.chunks_mut(65_536) {
                 sent += read.len();
@@ -159,8 +118,8 @@ fn a_long_message_ends_in_an_allocation_of_its_size() {
             }
         });
         assert_eq!(message, vec![7; SIZE]);
-        assert_eq!((held, message.capacity()), (SIZE, SIZE));
-        assert!(calls <= 10, "{calls} allocations");
+        assert_eq!((cost.held, message.capacity()), (SIZE, SIZE));
+        assert!(cost.calls <= 10, "{cost:?}");
         assert_eq!(receiver.retained(), 0);
     }
 }
@@ -176,13 +135,13 @@ fn between_messages_a_receiver_holds_no_heap() {
         ]
         .concat();
         for _ in 0..3 {
-            let (_, held) = measure(|| {
+            let cost = measure(|| {
                 for byte in &stream {
                     drop(receiver.receive(&mut [*byte]).unwrap());
                     assert!(receiver.retained() < 512);
                 }
             });
-            assert_eq!((held, receiver.retained()), (0, 0));
+            assert_eq!((cost.held, receiver.retained()), (0, 0));
         }
     }
 }
@@ -196,5 +155,5 @@ fn an_ordinary_request_is_parsed_on_the_stack() {
     let mut accepted = false;
     let measured = measure(|| accepted = parse_request(head, &limits).is_ok());
     assert!(accepted);
-    assert_eq!(measured, (0, 0));
+    assert_eq!(measured, Cost::NONE);
 }

@@ -4,7 +4,7 @@ mod protocol_support;
 
 use protocol_support::{feed, frame, is_borrowed, peer_of, run, Outcome, Random, Seen, KEY, ROLES};
 use uvws::protocol::{
-    apply_mask, close_payload, encode_header, Config, Event, Opcode, Receiver, Role,
+    apply_mask, close_payload, encode_header, Config, Event, Opcode, Payload, Receiver, Role,
 };
 
 fn sizes() -> impl Iterator<Item = usize> {
@@ -29,6 +29,22 @@ fn a_message_of_any_size_comes_back_without_a_copy() {
             assert_eq!(*found, payload);
         }
     }
+}
+
+#[test]
+fn where_the_bytes_of_a_payload_lie_does_not_matter_to_equality() {
+    let (borrowed, owned) = (Payload::Borrowed(b"ab"), Payload::Owned(b"ab".to_vec()));
+    assert_eq!(borrowed, owned);
+    assert_ne!(borrowed, Payload::Borrowed(b"ac"));
+    assert_eq!(format!("{owned:?}"), "[97, 98]");
+}
+
+#[test]
+fn what_is_shown_of_a_receiver_is_no_content() {
+    let mut receiver = Receiver::new(&Config::new(Role::Client));
+    assert!(receiver.receive(&mut frame(Role::Client, Opcode::Text, false, b"secret")).is_ok());
+    let shown = format!("{receiver:?}");
+    assert_eq!(shown, "Receiver { role: Client, retained: 64, concluded: false, .. }");
 }
 
 #[test]

@@ -126,10 +126,15 @@ pub fn frame(receiver: Role, opcode: Opcode, fin: bool, payload: &[u8]) -> Vec<u
     let header = encode_header(peer_of(receiver), opcode, fin, false, length, Some(KEY));
     let mut bytes = header.to_vec();
     bytes.extend_from_slice(payload);
-    if receiver == Role::Server {
-        apply_mask(KEY, 0, &mut bytes[header.len()..]);
-    }
+    apply_key(receiver, &mut bytes[header.len()..]);
     bytes
+}
+
+/// Masks a payload if `receiver` expects that.
+pub fn apply_key(receiver: Role, payload: &mut [u8]) {
+    if receiver == Role::Server {
+        apply_mask(KEY, 0, payload);
+    }
 }
 
 pub fn text(receiver: Role, payload: &[u8]) -> Vec<u8> {
