@@ -1,0 +1,398 @@
+// Attacks on real servers and clients that have broken other WebSocket code. docs/vulnerabilities.md
+// says which, and names the tests of the others.
+
+const { once } = require('node:events');
+const http = require('node:http');
+const v8 = require('node:v8');
+const vm = require('node:vm');
+
+const {
+  collect,
+  defer,
+  dial,
+  failure,
+  open,
+  pair,
+  rawClient,
+  rawConnect,
+  rawPair,
+  rawPairOfClient,
+  rawServer,
+  serve,
+  testOurs,
+  thrownBy,
+} = require('./support/fixtures.js');
+const frames = require('./support/frames.js');
+const { upgradeRequest, upgradeResponse } = require('./support/peers.js');
+const { until } = require('./support/tools.js');
+const { WebSocket, WebSocketServer } = require('./support/uvws.js');
+
+const PROTOTYPE_NAMES = ['constructor', '__proto__', 'toString', 'hasOwnProperty', 'valueOf'];
+
+/** Sends a request with these lines and returns the status of the answer. */
+async function statusOf(port, lines) {
+  const peer = await rawConnect(port);
+  peer.write(Buffer.from(upgradeRequest({ lines }), 'latin1'));
+  await peer.when(({ head, hasClosed }) => head !== null || hasClosed);
+  const { status } = peer;
+  await peer.destroy();
+  return status;
+}
+
+/** A server of ours, and one that Node's HTTP server hands its connections to. */
+const SERVERS = {
+  'a server': (options) => serve(options),
+  async 'a server behind Node’s'(options) {
+    const server = http.createServer();
+    const wss = new WebSocketServer({ server, ...options });
+    await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+    defer(async () => {
+      for (const socket of wss.clients) socket.terminate();
+      wss.close();
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    });
+    return { wss, server, port: server.address().port };
+  },
+};
+
+describe.each(Object.keys(SERVERS))('%s', (kind) => {
+  let port;
+
+  beforeEach(async () => {
+    ({ port } = await SERVERS[kind]({ perMessageDeflate: true }));
+  });
+
+  afterEach(async () => {
+    // It is still there, for everybody else.
+    await open(`ws://127.0.0.1:${port}`);
+  });
+
+  test('takes names of Object.prototype as names like others', async () => {
+    for (const name of PROTOTYPE_NAMES) {
+      for (const [line, status] of [
+        [`Sec-WebSocket-Extensions: ${name}`, 101],
+        [`Sec-WebSocket-Extensions: ,;${name}`, 400],
+        [`Sec-WebSocket-Extensions: permessage-deflate; ${name}`, 400],
+        [`Sec-WebSocket-Extensions: permessage-deflate; ${name}=${name}`, 400],
+        [`Sec-WebSocket-Protocol: ${name}`, 101],
+        [`${name}: ${name}`, 101],
+      ]) {
+        expect([line, await statusOf(port, [line])]).toEqual([line, status]);
+      }
+    }
+    expect({}).toEqual({});
+  });
+
+  test('refuses headers that made regular expressions run for minutes', async () => {
+    for (const line of [
+      `Sec-WebSocket-Extensions: a; b="${'\\c'.repeat(7_000)}`,
+      `Sec-WebSocket-Protocol: b${' '.repeat(15_000)}x`,
+      `Sec-WebSocket-Protocol: ${','.repeat(15_000)}`,
+      `Sec-WebSocket-Extensions: ${'a;'.repeat(7_000)}`,
+    ]) {
+      expect(await statusOf(port, [line])).toBe(400);
+    }
+  });
+
+  test('answers every byte from 0x80 to 0xff in each of its headers', async () => {
+    for (const name of [
+      'Sec-WebSocket-Protocol',
+      'Sec-WebSocket-Extensions',
+      'Sec-WebSocket-Version',
+      'Sec-WebSocket-Key',
+      'Origin',
+      'Cookie',
+    ]) {
+      for (let byte = 0x80; byte <= 0xff; byte += 0x0d) {
+        const status = await statusOf(port, [`${name}: ${String.fromCharCode(byte)}`]);
+        const isFree = name === 'Origin' || name === 'Cookie';
+        expect([name, byte, status]).toEqual([name, byte, isFree ? 101 : 400]);
+      }
+    }
+  });
+
+  test('refuses parameters of compression that would make zlib throw', async () => {
+    for (const bits of ['7', '16', '0', '-1', '999999999999999999999', '1e3', '', '8a']) {
+      for (const parameter of ['server_max_window_bits', 'client_max_window_bits']) {
+        const line = `Sec-WebSocket-Extensions: permessage-deflate; ${parameter}=${bits}`;
+        expect([line, await statusOf(port, [line])]).toEqual([line, 400]);
+      }
+    }
+  });
+});
+
+test('a request with more headers than Node keeps is refused', async () => {
+  const { server, port } = await SERVERS['a server behind Node’s']();
+  for (const limit of [1, 5, 2000]) {
+    server.maxHeadersCount = limit;
+    const many = Array.from({ length: limit }, (_, i) => `a${i}: b`);
+    const head = ['GET / HTTP/1.1', 'Host: localhost', ...many, 'Upgrade: websocket'];
+    head.push('Connection: Upgrade', '', '');
+    const peer = await rawConnect(port);
+    peer.write(head.join('\r\n'));
+    await peer.when(({ hasEnded, hasClosed }) => hasEnded || hasClosed);
+    expect(peer.status).toBeGreaterThanOrEqual(400);
+    await peer.destroy();
+  }
+  server.maxHeadersCount = null;
+  await open(`ws://127.0.0.1:${port}`);
+});
+
+test('a peer that is gone when the decision about it comes is forgotten', async () => {
+  for (const accepted of [true, false]) {
+    let decide;
+    const { wss, port, url } = await serve({
+      verifyClient: (_info, answer) => (decide ? answer(true) : (decide = answer)),
+    });
+    const connections = [];
+    wss.on('connection', (ws) => connections.push(ws));
+    const peer = await rawConnect(port);
+    peer.write(upgradeRequest());
+    await until(() => decide);
+    peer.socket.resetAndDestroy();
+    await peer.when(({ hasClosed }) => hasClosed);
+    await new Promise(setImmediate);
+    decide(accepted);
+    await open(url);
+    // Whether it was told of is a matter of time; it has not stayed.
+    await until(() =>
+      connections.every((ws, i) => i === connections.length - 1 || ws.readyState > 1),
+    );
+    expect(connections.length).toBeLessThanOrEqual(2);
+  }
+});
+
+describe('a client', () => {
+  /** Connects to a server that answers with these lines; resolves with the error. */
+  async function errorFor(lines, options) {
+    const server = await rawServer({
+      respond: (peer) => peer.write(Buffer.from(upgradeResponse(peer.head, lines), 'latin1')),
+    });
+    const client = dial(server.url, options);
+    const { error, code } = await failure(client);
+    expect(code).toBe(1006);
+    return error.message;
+  }
+
+  test('refuses parameters of compression that would make zlib throw', async () => {
+    for (const bits of ['=7', '=16', '=0', '=-1', '=999999999999999999999', '', '=8a', '=']) {
+      for (const parameter of ['server_max_window_bits', 'client_max_window_bits']) {
+        const line = `Sec-WebSocket-Extensions: permessage-deflate; ${parameter}${bits}`;
+        expect(await errorFor([line])).toBe('Invalid Sec-WebSocket-Extensions header');
+      }
+    }
+  });
+
+  test('refuses extensions and subprotocols of bytes from 0x80 to 0xff', async () => {
+    for (const byte of [0x80, 0xa0, 0xc3, 0xe9, 0xff]) {
+      const char = String.fromCharCode(byte);
+      expect(await errorFor([`Sec-WebSocket-Extensions: ${char}`])).toMatch(
+        /Sec-WebSocket-Extensions header|extension/,
+      );
+      const line = `Sec-WebSocket-Protocol: chat${char}`;
+      expect(await errorFor([line])).toMatch(/subprotocol/);
+    }
+  });
+
+  test('refuses names of Object.prototype that it did not ask for', async () => {
+    for (const name of PROTOTYPE_NAMES) {
+      expect(await errorFor([`Sec-WebSocket-Extensions: ${name}`])).toMatch(/extension/i);
+      expect(await errorFor([`Sec-WebSocket-Protocol: ${name}`])).toMatch(/subprotocol/);
+    }
+  });
+
+  test.each([2n ** 53n, 2n ** 62n, 2n ** 63n - 1n, 2n ** 63n, 2n ** 64n - 1n])(
+    'fails on a frame of %s bytes, and survives',
+    async (length) => {
+      const { peer, client } = await rawPairOfClient();
+      const failed = failure(client);
+      peer.write(frames.frame(frames.BINARY, '', { mask: false, length }));
+      expect(await failed).toMatchObject({
+        code: 1006,
+        error: { code: 'WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH' },
+      });
+    },
+  );
+
+  test('masks each frame with another key', async () => {
+    const server = await rawServer();
+    const client = dial(server.url);
+    await once(client, 'open');
+    const peer = await server.peer();
+    const chunks = [];
+    peer.socket.on('data', (chunk) => chunks.push(chunk));
+    for (let i = 0; i < 200; i++) client.send('x');
+    await until(() => Buffer.concat(chunks).length === 200 * 7);
+    const bytes = Buffer.concat(chunks);
+    const keys = new Set();
+    for (let at = 0; at < bytes.length; at += 7) keys.add(bytes.readUInt32BE(at + 2));
+    // Two of 200 are equal once in 200,000 runs.
+    expect(keys.size).toBeGreaterThan(197);
+  });
+
+  test('sends no header that would be two', async () => {
+    const server = await rawServer();
+    const bad = 'a\r\nInjected: yes';
+    for (const make of [
+      () => new WebSocket(server.url, bad),
+      () => new WebSocket(server.url, { headers: { 'X-A': bad } }),
+      () => new WebSocket(server.url, { headers: { [bad]: 'x' } }),
+      () => new WebSocket(server.url, { origin: bad }),
+    ]) {
+      expect(thrownBy(make).name).toMatch(/Error$/);
+    }
+    expect(server.peers).toHaveLength(0);
+  });
+});
+
+// ---- what a program hands over
+
+/** Memory that cannot be read any more, grows, or is shared. */
+function views() {
+  const detached = new Uint8Array(8);
+  structuredClone(detached.buffer, { transfer: [detached.buffer] });
+  const shared = new Uint8Array(new SharedArrayBuffer(4)).fill(7);
+  const resizable = new ArrayBuffer(4, { maxByteLength: 16 });
+  const tracking = new Uint8Array(resizable);
+  resizable.resize(2);
+  const foreign = vm.runInNewContext('Float64Array.of(1)');
+  return {
+    detached: [detached, Buffer.alloc(0)],
+    shared: [shared, Buffer.alloc(4, 7)],
+    resizable: [tracking, Buffer.alloc(2)],
+    'of another realm': [foreign, Buffer.from(foreign.buffer)],
+    'of wide elements': [new Float32Array(20), Buffer.alloc(80)],
+    'a DataView': [new DataView(new ArrayBuffer(9), 3), Buffer.alloc(6)],
+  };
+}
+
+describe.each(Object.keys(views()))('memory that is %s', (name) => {
+  test('is sent as it is by send(), ping() and pong(), or refused', async () => {
+    const [data, expected] = views()[name];
+    const { client, server } = await pair();
+    const seen = [];
+    const sent = [];
+    for (const [method, event] of [
+      ['send', 'message'],
+      ['ping', 'ping'],
+      ['pong', 'pong'],
+    ]) {
+      server.on(event, (bytes) => seen.push([event, Buffer.from(bytes)]));
+      try {
+        client[method](data);
+        sent.push([event, expected]);
+      } catch (error) {
+        expect(error.name).toMatch(/Error$/);
+      }
+    }
+    client.ping('last');
+    await until(() => seen.length > sent.length);
+    expect(seen).toEqual([...sent, ['ping', Buffer.from('last')]]);
+  });
+
+  testOurs('is the reason that close() sends, or is refused', async () => {
+    const [data, expected] = views()[name];
+    const { client, server } = await pair(
+      { skipUTF8Validation: true },
+      { skipUTF8Validation: true },
+    );
+    const closed = new Promise((resolve) => server.on('close', (_code, reason) => resolve(reason)));
+    try {
+      client.close(1000, data);
+    } catch (error) {
+      expect(error.name).toMatch(/Error$/);
+      client.close(1000, expected);
+    }
+    expect(await closed).toEqual(expected);
+  });
+});
+
+test('a number given to ping() is its digits, and not so many bytes of memory', async () => {
+  const { client, server } = await pair();
+  const pinged = once(server, 'ping');
+  client.ping(50);
+  expect(String((await pinged)[0])).toBe('50');
+});
+
+test('a getter or proxy that throws is the caller’s error, and the connection is unharmed', async () => {
+  const { client, server } = await pair();
+  const messages = collect(server);
+  const hostile = new Proxy(
+    {},
+    {
+      get() {
+        throw new Error('from the proxy');
+      },
+    },
+  );
+  for (const method of ['send', 'ping', 'pong']) {
+    expect(thrownBy(() => client[method](hostile)).name).toMatch(/Error$/);
+  }
+  expect(thrownBy(() => client.close(1000, hostile)).name).toMatch(/Error$/);
+  const options = {
+    get binary() {
+      throw new Error('from the getter');
+    },
+  };
+  expect(thrownBy(() => client.send('x', options)).message).toBe('from the getter');
+  client.send('unharmed');
+  await until(() => messages.length === 1);
+  expect(messages).toEqual(['unharmed']);
+});
+
+// ---- memory for nothing
+
+testOurs('16,000 fragments of one byte on 20 connections hold some bytes each', async () => {
+  const { port } = await serve();
+  const first = frames.frame(frames.BINARY, 'x', { fin: false });
+  const next = frames.frame(frames.CONTINUATION, 'x', { fin: false });
+  const bytes = Buffer.concat([first, ...Array(15_999).fill(next)]);
+  const peers = [];
+  for (let i = 0; i < 20; i++) peers.push(await rawClient(port));
+  v8.setFlagsFromString('--expose-gc');
+  const collectGarbage = vm.runInNewContext('gc');
+  collectGarbage();
+  const heap = process.memoryUsage().heapUsed;
+  for (const peer of peers) {
+    peer.write(bytes);
+    // The answer to a PING comes when all before it has been read.
+    peer.send(frames.PING, 'read');
+  }
+  await Promise.all(peers.map((peer) => peer.when(({ frames: list }) => list.length > 0)));
+  collectGarbage();
+  // An object for each fragment would be some 30 MB.
+  expect(process.memoryUsage().heapUsed - heap).toBeLessThan(4 * 1024 * 1024);
+});
+
+test('100 frames behind a breach are read by nobody', async () => {
+  const { peer, server } = await rawPair({ maxPayload: 10 });
+  const messages = collect(server);
+  const failed = failure(server);
+  peer.write(
+    Buffer.concat([
+      frames.frame(frames.TEXT, 'before'),
+      frames.frame(frames.TEXT, 'more than ten bytes'),
+      ...Array(100).fill(frames.frame(frames.TEXT, 'behind')),
+    ]),
+  );
+  expect((await failed).error.code).toBe('WS_ERR_UNSUPPORTED_MESSAGE_LENGTH');
+  expect(messages).toEqual(['before']);
+});
+
+test('without an error listener a peer’s fault is an exception, as with ws and every emitter', async () => {
+  const { inChild } = require('./support/child.js');
+  await inChild(async ({ uvws, assert, once, rawClient }) => {
+    const uncaught = [];
+    process.on('uncaughtException', (error) => uncaught.push(error.code));
+    const context = new uvws.Context();
+    const wss = new uvws.WebSocketServer({ port: 0, host: '127.0.0.1', context });
+    await once(wss, 'listening');
+    const peer = await rawClient(wss.address().port);
+    peer.write(Buffer.from([0xb1, 0x80, 0, 0, 0, 0]));
+    await peer.when(({ hasEnded, hasClosed }) => hasEnded || hasClosed);
+    assert.deepEqual(uncaught, ['WS_ERR_UNEXPECTED_RSV_2_3']);
+    await peer.destroy();
+    await context.destroy();
+  });
+});
