@@ -259,3 +259,22 @@ testOurs('events that wait for a turn each stop the stream, and let it go on', a
   await until(() => messages.length === 100);
   await until(() => !one.isPaused());
 });
+
+testOurs('a paused WebSocket stops its stream, even if somebody lets that flow', async () => {
+  const [one, other] = makePipe();
+  const server = attach(other, { isServer: true });
+  const client = attach(one);
+  const messages = collect(server);
+  server.pause();
+  const data = Buffer.alloc(16 * 1024, 1);
+  const COUNT = 64;
+  for (let i = 0; i < COUNT; i++) client.send(data);
+  other.resume();
+  await until(() => other.isPaused());
+  // All that has not been read waits in the streams, where it counts.
+  expect(client.bufferedAmount).toBeGreaterThan((COUNT / 2) * data.length);
+  expect(messages).toHaveLength(0);
+  server.resume();
+  await until(() => messages.length === COUNT);
+  expect(messages.every((message) => message.equals(data))).toBe(true);
+});

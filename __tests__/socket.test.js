@@ -109,3 +109,16 @@ test('is there for whoever asks for it only when the connection is gone', async 
   expect(address).toBe(undefined);
   expect(server._socket.destroyed).toBe(true);
 });
+
+test("an 'error' listener hears what broke the connection, in front of 'close'", async () => {
+  const { client, server } = await pair();
+  const events = [];
+  client._socket.on('error', (error) => events.push(error.code));
+  client.on('error', () => events.push('error of the WebSocket'));
+  const closed = closing(client);
+  server._socket.resetAndDestroy();
+  const { code } = await closed;
+  expect(code).toBe(1006);
+  expect(events).toEqual(['ECONNRESET']);
+  expect(client._socket.destroyed).toBe(true);
+});

@@ -72,7 +72,13 @@ class Bridge {
   }
 
   #feed(chunk) {
-    if (this.#id !== NONE) native.feed(this.#id, chunk);
+    // What is not parsed now is kept; more may wait in the stream, which stops its peer.
+    if (this.#id !== NONE && !native.feed(this.#id, chunk)) this.stream.pause();
+  }
+
+  /** The native half wants more to read. */
+  resume() {
+    if (!this.#websocket.isPaused) this.stream.resume();
   }
 
   #feedEnd() {

@@ -86,6 +86,8 @@ module.exports = {
   OUTPUT_END: 20,
   INPUT: 21,
   INPUT_OWN: 22,
+  INPUT_WANTED: 23,
+  ACCEPTED: 24,
 
   /** Default of `closeTimeout`, and of the `timeout` of `context.close()`, in milliseconds. */
   CLOSE_TIMEOUT: 30_000,

@@ -13,9 +13,11 @@ const {
   onOpened,
   onPeerClose,
   onSent,
+  tellSocket,
 } = require('./incoming');
 const { isStaggering, stagger } = require('./staggered');
 const {
+  ACCEPTED,
   BINARY_TYPES,
   BINARY_TYPE_BITS,
   DESTROYED,
@@ -25,6 +27,7 @@ const {
   GONE,
   INPUT,
   INPUT_OWN,
+  INPUT_WANTED,
   LISTENING,
   MESSAGE,
   MESSAGE_OWN,
@@ -66,8 +69,8 @@ const COUNT = 1;
 const MUTED = 2;
 
 /** Which kinds are of no interest once the context is being destroyed. */
-const IS_MUTABLE = new Array(INPUT_OWN + 1).fill(false);
-for (const kind of [MESSAGE, MESSAGE_OWN, PING, PONG, OPENED, UPGRADE, DRAIN]) {
+const IS_MUTABLE = new Array(ACCEPTED + 1).fill(false);
+for (const kind of [MESSAGE, MESSAGE_OWN, PING, PONG, OPENED, UPGRADE, DRAIN, ACCEPTED]) {
   IS_MUTABLE[kind] = true;
 }
 
@@ -109,6 +112,8 @@ class Delivery {
       if (kind === SLAB) {
         records[CURSOR]++;
         this.slab = this.extras[this.nextExtra++];
+      } else if (kind === ACCEPTED) {
+        this.deliverAccepted(at);
       } else if (kind <= SENT || kind >= OUTPUT) {
         this.deliverToConnection(records[at + 1], kind);
       } else {
@@ -204,6 +209,9 @@ class Delivery {
       case INPUT_OWN:
         websocket._socket?.emit('data', new FastBuffer(this.extras[this.nextExtra++], 0, b));
         break;
+      case INPUT_WANTED:
+        websocket._details.bridge.resume();
+        break;
       default:
     }
   }
@@ -233,10 +241,24 @@ class Delivery {
       const error = failureOf(websocket._id, context._cause);
       stagger(websocket, context, () => onFailed(websocket, flags, error), true);
     } else {
+      tellSocket(websocket);
       const bridge = detach(websocket);
       stagger(websocket, context, () => leave(websocket, bridge), true);
     }
     return true;
+  }
+
+  /** Delivers a connection that a listener has accepted, in front of its request. */
+  deliverAccepted(at) {
+    const { records } = this;
+    const id = records[at + 1];
+    const listener = table[records[at + 2]];
+    records[CURSOR]++;
+    if (records[MUTED] !== 0 || listener === undefined) return;
+    const Socket = require('./socket');
+    const socket = new Socket(id);
+    table[id] = socket;
+    new listener._scope().runInAsyncScope(listener.emit, listener, 'connection', socket);
   }
 
   /** Delivers a request that a server has to decide on. */
@@ -247,19 +269,22 @@ class Delivery {
     const listener = table[records[at] >>> 11];
     if (listener === undefined) return;
     UpgradeMessage ??= require('./upgrade-message');
-    const request = new UpgradeMessage(this.text(records[at + 2], records[at + 3]), id);
+    // There is a Socket already if somebody listens to connections.
+    const source = table[id] ?? id;
+    const request = new UpgradeMessage(this.text(records[at + 2], records[at + 3]), source);
     table[id] = request;
     const flags = (records[at] >>> 8) & 7;
     new listener._scope().runInAsyncScope(listener._decide, listener, request, id, flags);
   }
 
   /** Passes a record of a connection that JavaScript has no WebSocket for. */
-  skip(id, kind, request) {
+  skip(id, kind, owner) {
     this.records[CURSOR]++;
     if (kind === MESSAGE_OWN || kind === OUTPUT_OWN || kind === INPUT_OWN) this.nextExtra++;
-    if (kind === GONE && request !== undefined) {
+    if (kind === GONE && owner !== undefined) {
       table[id] = undefined;
-      UpgradeMessage.conclude(request);
+      UpgradeMessage ??= require('./upgrade-message');
+      UpgradeMessage.conclude(owner);
     }
   }
 

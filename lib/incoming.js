@@ -195,7 +195,14 @@ function onGone(websocket, cause) {
   if (websocket._readyState === CONNECTING) {
     detailsOf(websocket).error ??= contextClosed(INTERRUPTED, cause);
   }
+  tellSocket(websocket);
   leave(websocket, detach(websocket));
+}
+
+/** Tells whoever listens to `_socket` what broke the connection. */
+function tellSocket({ _details: details, _id: id }) {
+  if (details === null || details.socket === null || details.error !== null) return;
+  if (native.connectionFailure(id)) require('./socket').fail(details.socket, failureOf(id));
 }
 
 /** Concludes a WebSocket, once the stream that has carried it is closed. */
@@ -288,4 +295,5 @@ module.exports = {
   onOpened,
   onPeerClose,
   onSent,
+  tellSocket,
 };

@@ -12,7 +12,7 @@ const { acceptOf, findFault, isUpgrade } = require('./handshake');
 const { formatHeaders } = require('./head');
 const { onAccepted } = require('./incoming');
 const { limitsOf } = require('./limits');
-const { LISTENING, NONE, SERVER_ERROR } = require('./constants');
+const { EMPTY_BUFFER, LISTENING, NONE, SERVER_ERROR } = require('./constants');
 
 /** Options that a native listener gives to its connections. */
 const LIMITS = ['autoPong', 'closeTimeout', 'maxFragments', 'maxPayload', 'skipUTF8Validation'];
@@ -22,9 +22,6 @@ const HAS_PROTOCOLS = 1;
 const HAS_EXTENSIONS = 2;
 /** The native half would refuse it. */
 const NOT_ACCEPTABLE = 4;
-
-/** Lines of a response that the native half writes itself. */
-const OWN_LINE = /^(?:upgrade|connection|sec-websocket-accept|sec-websocket-protocol):/i;
 
 /**
  * The listener of a WebSocketServer with the option `port`. It stands for the HTTP server that ws
@@ -38,8 +35,12 @@ class NativeListener extends EventEmitter {
   #server;
   /** The options whose values the native half has. */
   #given;
+  /** Methods that a server may have replaced. */
+  #methods;
   /** Whether listening has failed. */
   #hasFailed = false;
+  /** Whether close() was called here, instead of on the server. */
+  #isQuiet = false;
 
   /**
    * Starts to listen.
@@ -47,14 +48,32 @@ class NativeListener extends EventEmitter {
    * @param {import('./websocket-server')} server The server
    * @param {{ host?: string, port: number, backlog: number }} address Where to listen
    * @param {object} limits Limits of its connections
+   * @param {object} methods handleUpgrade() and completeUpgrade() as they are if nobody replaces them
    * @throws {Error} If the context takes no listener
    */
-  constructor(server, address, limits) {
+  constructor(server, address, limits, methods) {
     super();
     this.#server = server;
+    this.#methods = methods;
     this.#id = native.serverListen(server.context._id, address, limits);
     this.#given = { ...server.options };
     table[this.#id] = this;
+    if (this.#isReplaced('handleUpgrade')) this._reportRefusals(true);
+    // Connections are reported before their request only if somebody wants to know.
+    this.on('newListener', (name) => {
+      if (name === 'connection') this.#reportConnections(true);
+    });
+    this.on('removeListener', (name) => {
+      if (name === 'connection') this.#reportConnections(this.listenerCount(name) > 0);
+    });
+  }
+
+  #isReplaced(method) {
+    return this.#server[method] !== this.#methods[method];
+  }
+
+  #reportConnections(report) {
+    if (this.#id !== NONE) native.serverReportConnections(this.#id, report);
   }
 
   /** Class of the async scopes that events are emitted in. */
@@ -68,6 +87,24 @@ class NativeListener extends EventEmitter {
 
   address() {
     return this.#id === NONE ? null : native.serverAddress(this.#id);
+  }
+
+  /** Stops accepting, as http.Server does: the WebSocketServer is not closed by it. */
+  close(callback) {
+    if (typeof callback === 'function') this.once('close', callback);
+    this.#isQuiet = true;
+    this._stop();
+    return this;
+  }
+
+  ref() {
+    if (this.#id !== NONE) native.serverSetRef(this.#id, true);
+    return this;
+  }
+
+  unref() {
+    if (this.#id !== NONE) native.serverSetRef(this.#id, false);
+    return this;
   }
 
   /** Stops accepting; a record says when the last connection is gone. */
@@ -89,6 +126,7 @@ class NativeListener extends EventEmitter {
   _report(kind) {
     const server = this.#server;
     if (kind === LISTENING) {
+      this.emit('listening');
       server._listening();
     } else if (kind === SERVER_ERROR) {
       const error = failureOf(this.#id, server.context._cause);
@@ -98,7 +136,7 @@ class NativeListener extends EventEmitter {
       table[this.#id] = undefined;
       this.#id = NONE;
       if (!this.#hasFailed) this.emit('close');
-      server._closed(this.#hasFailed);
+      server._closed(this.#hasFailed || this.#isQuiet);
     }
   }
 
@@ -111,9 +149,13 @@ class NativeListener extends EventEmitter {
         if (!isUpgrade(request)) {
           return native.reject(id, 426, 'Upgrade Required', 'Upgrade: websocket\r\n');
         }
-        const fault = findFault(request);
-        if (fault !== null) return this.#report(request, id, fault);
       }
+      if (this.#isReplaced('handleUpgrade') || this.#isReplaced('completeUpgrade')) {
+        server.handleUpgrade(request, request.socket, EMPTY_BUFFER, this.#announce);
+        return undefined;
+      }
+      const fault = (flags & NOT_ACCEPTABLE) === 0 ? null : findFault(request);
+      if (fault !== null) return this.#report(request, id, fault);
       if (!server.shouldHandle(request)) return native.reject(id, 400, '', '');
       let protocols = NO_PROTOCOLS;
       let deflate = null;
@@ -167,9 +209,12 @@ class NativeListener extends EventEmitter {
     if (LIMITS.some((name) => server.options[name] !== this.#given[name])) {
       native.connectionConfigure(id, limitsOf(server.options, 0));
     }
-    const extra = extraLines(lines, deflate);
     // Not accepted if the client has gone meanwhile.
-    if (!native.accept(id, protocol || undefined, extra)) return;
+    const isAccepted =
+      lines === null
+        ? native.accept(id, protocol || undefined, extensionLine(deflate))
+        : native.acceptWith(id, `${lines.join('\r\n')}\r\n\r\n`);
+    if (!isAccepted) return;
     UpgradeMessage.attach(request, websocket);
     onAccepted(websocket, server, id, protocol);
     open(server, websocket, deflate, request, this.#announce);
@@ -191,18 +236,8 @@ function refuse(id, status, message = '', headers = {}) {
   native.reject(id, Number(status), String(message), lines);
 }
 
-/**
- * Returns what a 'headers' listener or an extension adds to the lines that the native half writes.
- *
- * @param {string[] | null} lines The lines, if a listener has had them
- */
-function extraLines(lines, deflate) {
-  if (lines !== null) {
-    return lines
-      .filter((line, index) => index > 0 && !OWN_LINE.test(line))
-      .map((line) => `${line}\r\n`)
-      .join('');
-  }
+/** Returns the header line that names what was agreed on, or ''. */
+function extensionLine(deflate) {
   return deflate === null ? '' : `Sec-WebSocket-Extensions: ${formatDeflate(deflate)}\r\n`;
 }
 

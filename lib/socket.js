@@ -37,6 +37,8 @@ class Socket extends EventEmitter {
   #destroyed = false;
   /** Whether end() was called. */
   #ended = false;
+  /** What broke the connection. */
+  #error = null;
 
   /** @param {number} id Number of the connection, or NONE if it has ended already */
   constructor(id) {
@@ -268,7 +270,7 @@ class Socket extends EventEmitter {
   }
 
   get errored() {
-    return null;
+    return this.#error;
   }
 
   /** Drops the connection, and says so to the peer. */
@@ -293,13 +295,33 @@ class Socket extends EventEmitter {
     this.end();
   }
 
+  /**
+   * Returns the number of the connection whose upgrade request is still to be decided on, or NONE if
+   * `stream` is anything else.
+   */
+  static undecided(stream) {
+    if (!(stream instanceof Socket) || stream.#id === NONE) return NONE;
+    const isOpen = stream.#websocket !== undefined;
+    return isOpen ? NONE : stream.#id;
+  }
+
+  /** Remembers what broke the connection, until it is concluded. */
+  static fail(socket, error) {
+    socket.#error = error;
+  }
+
   /** Ends `socket`; called by lib/incoming.js when the connection is gone. */
   static conclude(socket) {
     socket.#info();
     socket.#id = NONE;
     socket.#destroyed = true;
-    if (socket.#ended) socket.emit('finish');
-    socket.emit('close', false);
+    if (socket.#error !== null) {
+      // Whoever does not listen is told by the WebSocket.
+      if (socket.listenerCount('error') > 0) socket.emit('error', socket.#error);
+    } else if (socket.#ended) {
+      socket.emit('finish');
+    }
+    socket.emit('close', socket.#error !== null);
   }
 }
 

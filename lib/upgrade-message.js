@@ -25,7 +25,7 @@ const kSource = Symbol('source');
  * prototype becomes IncomingMessage's, and nothing of this class is left.
  *
  * @param {string} head The head, as latin1
- * @param {number | import('./websocket')} source The connection
+ * @param {number | import('./websocket') | Socket} source The connection
  * @extends http.IncomingMessage
  */
 function UpgradeMessage(head, source) {
@@ -170,11 +170,15 @@ UpgradeMessage.attach = function attach(message, websocket) {
   message[kSource] = websocket;
 };
 
-/** Ends the socket's facade of a request whose connection has gone before it was accepted. */
-UpgradeMessage.conclude = function conclude(message) {
-  const source = message[kSource];
-  if (source instanceof Socket) Socket.conclude(source);
-  else message[kSource] = NONE;
+/**
+ * Ends the socket's facade of a connection that has gone before it was accepted.
+ *
+ * @param {UpgradeMessage | Socket} owner Its request, or the facade if there was none yet
+ */
+UpgradeMessage.conclude = function conclude(owner) {
+  const socket = owner instanceof Socket ? owner : owner[kSource];
+  if (socket instanceof Socket) Socket.conclude(socket);
+  else owner[kSource] = NONE;
 };
 
 module.exports = UpgradeMessage;

@@ -17,6 +17,11 @@ const {
 const { acceptOf, findFault, refuseUpgrade } = require('./handshake');
 const { onAccepted } = require('./incoming');
 const { limitsOf } = require('./limits');
+const native = require('./addon');
+const Socket = require('./socket');
+const table = require('./table');
+const UpgradeMessage = require('./upgrade-message');
+const { NONE } = require('./constants');
 
 /** Name of permessage-deflate among the extensions of completeUpgrade(). */
 const DEFLATE = 'permessage-deflate';
@@ -70,7 +75,8 @@ function completeOnSocket(server, extensions, key, protocols, request, socket, h
     // A handler may have ended the server or its context.
     if (!isRunning(server)) return refuseUpgrade(socket, 503);
     const lines = prepared.lines ?? responseLines(acceptOf(key), prepared.protocol, deflate);
-    take(server, prepared, socket, head, `${lines.join('\r\n')}\r\n\r\n`);
+    // A native connection may have gone meanwhile.
+    if (!take(server, prepared, socket, head, `${lines.join('\r\n')}\r\n\r\n`)) return undefined;
   } catch (error) {
     // Nobody else will answer.
     refuseUpgrade(socket, 500);
@@ -81,10 +87,22 @@ function completeOnSocket(server, extensions, key, protocols, request, socket, h
   return undefined;
 }
 
-/** Makes a connection of a stream whose opening handshake ends with `response`. */
+/**
+ * Makes a connection of a stream whose opening handshake ends with `response`.
+ *
+ * @returns {boolean} Whether it could be made
+ */
 function take(server, { websocket, protocol }, stream, head, response) {
   const limits = limitsOf(server.options, 0);
-  if (isAdoptable(stream)) {
+  // One of a native listener, whose handleUpgrade() somebody has replaced.
+  const undecided = Socket.undecided(stream);
+  if (undecided !== NONE) {
+    const request = table[undecided];
+    native.connectionConfigure(undecided, limits);
+    if (!native.acceptWith(undecided, response)) return false;
+    UpgradeMessage.attach(request, websocket);
+    onAccepted(websocket, server, undecided, protocol);
+  } else if (isAdoptable(stream)) {
     const id = adopt(server.context, stream, head, response, limits);
     onAccepted(websocket, server, id, protocol);
   } else {
@@ -94,6 +112,7 @@ function take(server, { websocket, protocol }, stream, head, response) {
     websocket._protocol = protocol;
     void new Bridge(websocket, server.context, stream, head, { limits });
   }
+  return true;
 }
 
 function destroyOnError() {

@@ -120,7 +120,7 @@ class WebSocketServer extends EventEmitter {
     if (this.#context._phase === PHASES.RUNNING) {
       try {
         const NativeListener = require('./native-listener');
-        this.#listener = new NativeListener(this, address, limits);
+        this.#listener = new NativeListener(this, address, limits, WebSocketServer.prototype);
         this._server = this.#listener;
         return;
       } catch (caught) {

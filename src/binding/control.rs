@@ -316,6 +316,15 @@ pub fn server_report_refusals(env: Env, id: u32, report: bool) -> Result<()> {
     Ok(())
 }
 
+/// Reports connections when they are accepted, by `Accepted` records, or not.
+#[napi(catch_unwind)]
+pub fn server_report_connections(env: Env, id: u32, report: bool) -> Result<()> {
+    if let Some(listener) = environment(env)?.table.listener(id) {
+        listener.report_connections(report);
+    }
+    Ok(())
+}
+
 /// Lets the server keep the loop alive, or not.
 #[napi(catch_unwind)]
 pub fn server_set_ref(env: Env, id: u32, keep_alive: bool) -> Result<()> {

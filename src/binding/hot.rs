@@ -83,6 +83,7 @@ exports! {
     "resume" => resume,
     "bufferedAmount" => buffered_amount,
     "accept" => accept,
+    "acceptWith" => accept_with,
     "reject" => reject,
     "endStream" => end_stream,
     "writeRaw" => write_raw,
@@ -249,6 +250,13 @@ fn accept(environment: &Environment, call: &Call) -> sys::napi_value {
     values::boolean(call.env, accepted)
 }
 
+/// `acceptWith(id, head)`.
+fn accept_with(environment: &Environment, call: &Call) -> sys::napi_value {
+    let head = call.string(1).unwrap_or_default();
+    let connection = call.u32(0).and_then(|id| environment.table.connection(id));
+    values::boolean(call.env, connection.is_some_and(|connection| connection.accept_with(&head)))
+}
+
 /// `reject(id, status, body, headers)`.
 fn reject(environment: &Environment, call: &Call) -> sys::napi_value {
     let status = call.u32(1).and_then(|status| u16::try_from(status).ok()).unwrap_or(400);
@@ -275,15 +283,15 @@ fn write_raw(environment: &Environment, call: &Call) -> sys::napi_value {
     pressure(call.env, outcome)
 }
 
-/// `feed(id, bytes)`.
+/// `feed(id, bytes)`: whether more is wanted.
 fn feed(environment: &Environment, call: &Call) -> sys::napi_value {
     if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
         // A copy: frames are unmasked in place, and the bytes may still be somebody else's.
         if let Some(mut bytes) = call.with_bytes(1, <[u8]>::to_vec) {
-            connection.feed(&mut bytes);
+            return values::boolean(call.env, connection.feed(&mut bytes));
         }
     }
-    ptr::null_mut()
+    values::boolean(call.env, true)
 }
 
 /// `feedEnd(id)`.

@@ -54,6 +54,10 @@ pub(crate) enum Kind {
     Input = 21,
     /// The same in a block of its own; `b` = length.
     InputOwn = 22,
+    /// A bridged stream that was to bring no more may go on.
+    InputWanted = 23,
+    /// The listener `a` has accepted a connection, whose request is awaited.
+    Accepted = 24,
 }
 
 /// One entry: `[kind | flags << 8, id, a, b]`.

@@ -8,7 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use super::connection::{Connection, Phase};
+use super::connection::{Connection, Flags, Phase};
 use crate::protocol::deflate::{
     Compressor, CompressorConfig, Decompressor, DeflateParams, InflaterPool, DEFAULT_CONTEXT_BITS,
     DEFAULT_LEVEL,
@@ -135,7 +135,8 @@ impl Connection {
     /// Turns permessage-deflate on, once, before the first frame is parsed. Returns false when it
     /// is too late or a number is out of range.
     pub(crate) fn enable_deflate(&self, options: &DeflateOptions) -> bool {
-        if !matches!(self.phase.get(), Phase::Deciding | Phase::Open) {
+        let is_early = matches!(self.phase.get(), Phase::Deciding | Phase::Open);
+        if !is_early || self.flags.has(Flags::PARSING) {
             return false;
         }
         let (ours, theirs) = match self.role {

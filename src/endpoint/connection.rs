@@ -88,6 +88,8 @@ flags! {
     HELD = 13;
     /// JavaScript wants to see every byte that is read.
     TAPPED = 14;
+    /// Parsing has begun: it is too late to agree on anything.
+    PARSING = 15;
 }
 
 impl Flags {
@@ -240,16 +242,18 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Takes bytes that a bridged stream has brought.
-    pub(crate) fn feed(&self, bytes: &mut [u8]) {
+    /// Takes bytes that a bridged stream has brought. Returns false when it is to bring no more
+    /// until an `InputWanted` record.
+    pub(crate) fn feed(&self, bytes: &mut [u8]) -> bool {
         self.take_in(bytes);
+        !self.flags.has(Flags::STOPPED)
     }
 
     /// Ends our side without a closing handshake, behind everything that was sent.
     pub(crate) fn end_stream(&self) {
         match self.phase.get() {
             Phase::Open => self.end_after_flush(),
-            Phase::Deciding => self.refuse(|_| {}),
+            Phase::AwaitingRequest | Phase::Deciding => self.refuse(|_| {}),
             _ => {}
         }
     }
@@ -457,6 +461,16 @@ impl Connection {
         self.close_handles();
     }
 
+    /// Closes because the stream is broken. Whoever listens to `_socket` is told why.
+    pub(super) fn break_off(&self, failure: Failure) {
+        let mut reason = self.failure.borrow_mut();
+        if reason.is_none() && self.phase.get() < Phase::Closing {
+            *reason = Some(Box::new(failure));
+        }
+        drop(reason);
+        self.close_handles();
+    }
+
     /// Enters `Closing`: tells every handle to close. Does nothing the second time.
     pub(super) fn close_handles(&self) {
         if self.phase.get() >= Phase::Closing {
@@ -484,6 +498,12 @@ impl Connection {
             self.finish();
         }
         self.context.handle_closed();
+    }
+
+    /// Tells JavaScript of a connection whose request has not come yet.
+    pub(super) fn announce(&self, listener: u32) {
+        self.flags.set(Flags::ANNOUNCED);
+        self.context.record(Record::new(Kind::Accepted, 0, self.id, listener, 0));
     }
 
     fn finish(&self) {

@@ -130,13 +130,13 @@ impl Failure {
         Self::new("socket hang up", Some("ECONNRESET"))
     }
 
-    /// A stream failed before the connection was open.
-    pub(crate) fn stream(error: UvError) -> Self {
+    /// A stream failed in `syscall`: `read` or `write`.
+    pub(crate) fn stream(error: UvError, syscall: &'static str) -> Self {
         let name = error.name();
         Self {
             errno: Some(error.errno()),
-            syscall: Some("read"),
-            ..Self::new(format!("read {name}"), Some(&name))
+            syscall: Some(syscall),
+            ..Self::new(format!("{syscall} {name}"), Some(&name))
         }
     }
 }

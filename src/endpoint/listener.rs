@@ -33,6 +33,7 @@ pub(crate) struct Listener {
     closing: Cell<bool>,
     keep_alive: Cell<bool>,
     reports_refusals: Cell<bool>,
+    reports_connections: Cell<bool>,
     over: Cell<bool>,
     failure: RefCell<Option<Box<Failure>>>,
 }
@@ -64,6 +65,7 @@ impl Listener {
             closing: Cell::new(false),
             keep_alive: Cell::new(context.keeps_alive()),
             reports_refusals: Cell::new(false),
+            reports_connections: Cell::new(false),
             over: Cell::new(false),
             failure: RefCell::default(),
         });
@@ -133,6 +135,11 @@ impl Listener {
 
     pub(super) fn reports_refusals(&self) -> bool {
         self.reports_refusals.get()
+    }
+
+    /// Reports connections when they are accepted, before their request, or not.
+    pub(crate) fn report_connections(&self, report: bool) {
+        self.reports_connections.set(report);
     }
 
     pub(super) fn connection_gone(&self) {
@@ -249,6 +256,9 @@ impl StreamOwner for Listener {
         });
         if accepted.is_err() {
             return connection.close_handles();
+        }
+        if self.reports_connections.get() {
+            connection.announce(self.id);
         }
         connection.arm(self.group.settings.handshake_timeout);
         connection.start_reading();

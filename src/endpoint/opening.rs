@@ -120,17 +120,28 @@ impl Connection {
         }
     }
 
-    /// Answers the upgrade request with 101 and opens the connection. `headers` are whole lines.
-    /// Returns false when the peer is gone or the request was answered already.
+    /// Answers the upgrade request with 101 and opens the connection. `headers` are whole lines
+    /// behind those that are mandatory. Returns false when the peer is gone or the request was
+    /// answered already.
     pub(crate) fn accept(&self, protocol: Option<&str>, headers: &str) -> bool {
+        let accept = self.opening.borrow().as_deref().and_then(|opening| opening.accept);
+        accept.is_some_and(|accept| {
+            self.open_with(|cork| write_response(cork, &accept, protocol, headers))
+        })
+    }
+
+    /// As `accept`, with a head that JavaScript has made.
+    pub(crate) fn accept_with(&self, head: &str) -> bool {
+        self.open_with(|cork| cork.extend_from_slice(head.as_bytes()))
+    }
+
+    fn open_with(&self, response: impl FnOnce(&mut Vec<u8>)) -> bool {
         if self.phase.get() != Phase::Deciding || self.context.is_ending() {
             return false;
         }
-        let accept = self.opening.borrow().as_deref().and_then(|opening| opening.accept);
-        let Some(accept) = accept else { return false };
         self.opening.take();
         self.phase.set(Phase::Open);
-        self.cork_with(|cork| write_response(cork, &accept, protocol, headers));
+        self.cork_with(response);
         self.restart_reading();
         if !self.input.borrow().is_empty() {
             self.resume_later();

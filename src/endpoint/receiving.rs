@@ -80,8 +80,8 @@ impl Connection {
         }
         if reason != UvError::EOF {
             return match self.phase.get() {
-                Phase::AwaitingResponse => self.fail(Failure::stream(reason)),
-                _ => self.close_handles(),
+                Phase::AwaitingResponse => self.fail(Failure::stream(reason, "read")),
+                _ => self.break_off(Failure::stream(reason, "read")),
             };
         }
         self.flags.set(Flags::EOF);
@@ -110,6 +110,7 @@ impl Connection {
     /// Parses frames until the batch is full, and returns how many bytes that took: what is inflated
     /// may be a thousand times what was read. Pausing takes effect between batches.
     fn parse(&self, bytes: &mut [u8]) -> usize {
+        self.flags.set(Flags::PARSING);
         let mut receiver = self.receiver.borrow_mut();
         let mut at = 0;
         while let Some(rest) = bytes.get_mut(at..).filter(|rest| !rest.is_empty()) {

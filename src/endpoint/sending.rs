@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::connection::{Connection, Flags, Phase};
+use super::Failure;
 use crate::context::{Kind, Record};
 use crate::protocol::{apply_mask, close_payload, encode_header, Opcode, Role};
 use crate::transport::UvError;
@@ -81,7 +82,10 @@ impl Connection {
     /// Sends bytes as they are, between frames. For those who speak through `_socket`.
     pub(crate) fn write_raw(&self, bytes: &[u8], notify: bool) -> Option<Pressure> {
         // An upgrade request, too, may be answered by hand.
-        let is_writable = matches!(self.phase.get(), Phase::Open | Phase::Deciding);
+        let is_writable = matches!(
+            self.phase.get(),
+            Phase::Open | Phase::AwaitingRequest | Phase::Deciding
+        );
         if !is_writable || self.flags.has(Flags::FIN_WANTED) {
             return None;
         }
@@ -226,7 +230,7 @@ impl Connection {
         let outcome = transport.try_write([&cork, payload]);
         let taken = match outcome {
             Ok(taken) => taken,
-            Err(_) => return self.close_handles(),
+            Err(error) => return self.break_off(Failure::stream(error, "write")),
         };
         self.progress(taken);
         let total = cork.len() + payload.len();
@@ -274,7 +278,7 @@ impl Connection {
                 }
             }
             // The stream is broken: the peer is gone (1006).
-            Err(_) => self.close_handles(),
+            Err(error) => self.break_off(Failure::stream(error, "write")),
         }
     }
 
@@ -295,8 +299,8 @@ impl Connection {
         if self.phase.get() >= Phase::Closing {
             return;
         }
-        if outcome.is_err() {
-            return self.close_handles();
+        if let Err(error) = outcome {
+            return self.break_off(Failure::stream(error, "write"));
         }
         self.progress(len);
         if let Some(payload) = self.pending_pong.take() {

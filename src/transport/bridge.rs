@@ -18,6 +18,8 @@ pub(crate) struct Bridge {
     owner: RefCell<Option<Rc<dyn StreamOwner>>>,
     /// The stream takes no more until it has drained.
     is_blocked: Cell<bool>,
+    /// It is to bring no more for now.
+    is_stopped: Cell<bool>,
     /// A queued write and where it begins.
     queued: RefCell<Option<(Vec<u8>, usize)>>,
 }
@@ -31,18 +33,24 @@ impl Bridge {
             context: Rc::clone(context),
             owner: RefCell::new(Some(owner)),
             is_blocked: Cell::new(false),
+            is_stopped: Cell::new(false),
             queued: RefCell::new(None),
         }
     }
 }
 
 impl Transport for Bridge {
-    // `lib/` pauses and resumes its stream itself; what it feeds meanwhile is kept by the connection.
     fn read_start(&self) -> Result<(), UvError> {
+        if self.is_stopped.replace(false) {
+            self.context.record(Record::new(Kind::InputWanted, 0, self.id, 0, 0));
+        }
         Ok(())
     }
 
-    fn read_stop(&self) {}
+    // `lib/` hears of it when it feeds; what its stream had read before is kept by the connection.
+    fn read_stop(&self) {
+        self.is_stopped.set(true);
+    }
 
     fn try_write(&self, parts: [&[u8]; 2]) -> Result<usize, UvError> {
         if self.is_blocked.get() {
