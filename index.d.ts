@@ -154,7 +154,10 @@ declare class WebSocket extends EventEmitter {
       binary?: boolean | undefined;
       /** Whether this is the last fragment of the message (RFC 6455 section 5.4). Default true. */
       fin?: boolean | undefined;
-      /** Without effect: clients mask and servers do not (RFC 6455 section 5.1). */
+      /**
+       * Whether to mask the frame. Default: clients do, servers do not, and a peer that keeps to
+       * RFC 6455 section 5.1 ends the connection if it is otherwise.
+       */
       mask?: boolean | undefined;
     },
     cb?: (err?: Error) => void,

@@ -1,6 +1,6 @@
 const { once } = require('node:events');
 
-const { closing, collect, pair, rawPair, thrownBy } = require('./support/fixtures.js');
+const { closing, collect, failure, pair, rawPair, thrownBy } = require('./support/fixtures.js');
 const frames = require('./support/frames.js');
 const { until } = require('./support/tools.js');
 const { WebSocket } = require('./support/uvws.js');
@@ -306,5 +306,40 @@ describe('messages', () => {
       expect(data.length).toBe(50);
       expect(data.every((byte) => byte === (i & 255))).toBe(true);
     });
+  });
+});
+
+describe('the mask option of send()', () => {
+  test.each([
+    ['text', 'unmasked', frames.TEXT],
+    ['binary', Buffer.from('unmasked'), frames.BINARY],
+    ['an ArrayBuffer', Uint8Array.from(Buffer.from('unmasked')).buffer, frames.BINARY],
+  ])('sends %s of a client unmasked, which a server refuses', async (_name, data, opcode) => {
+    const { client, server } = await pair();
+    const bytes = [];
+    server._socket.prependListener('data', (chunk) => bytes.push(Buffer.from(chunk)));
+    const failed = failure(server);
+    client.send(data, { mask: false, binary: opcode === frames.BINARY });
+    const { error } = await failed;
+    expect(error.code).toBe('WS_ERR_EXPECTED_MASK');
+    const frame = frames.frame(opcode, 'unmasked', { mask: false });
+    // The client's Close frame may have come behind it.
+    expect(Buffer.concat(bytes).subarray(0, frame.length)).toEqual(frame);
+  });
+
+  test('sends what a server has masked, which a client refuses', async () => {
+    const { client, server } = await pair();
+    const failed = failure(client);
+    server.send('masked', { mask: true });
+    expect((await failed).error.code).toBe('WS_ERR_UNEXPECTED_MASK');
+  });
+
+  test('may say what holds anyway', async () => {
+    const { client, server } = await pair();
+    const messages = [collect(server), collect(client)];
+    await new Promise((resolve) => client.send('masked', { mask: true }, resolve));
+    await new Promise((resolve) => server.send('unmasked', { mask: false }, resolve));
+    await until(() => messages.flat().length === 2);
+    expect(messages).toEqual([['masked'], ['unmasked']]);
   });
 });

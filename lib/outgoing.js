@@ -31,6 +31,9 @@ const {
 /** Whether the process is exiting: the loop does not turn again, so each send is written at once. */
 let isExiting = false;
 
+/** The opcode among the flags of a send. */
+const OPCODE_BITS = 15;
+
 /** Largest payload of a control frame (RFC 6455 section 5.5). */
 const MAX_CONTROL_PAYLOAD = 125;
 
@@ -140,11 +143,15 @@ function send(websocket, data, options, callback) {
   let binary = typeof data !== 'string';
   let fin = true;
   let compress = (websocket._flags & DEFLATES) !== 0;
+  let transmit = native.send;
   if (typeof options === 'object' && options !== null) {
     // As in ws, the property counts if it is there, even if it is undefined.
     if ('binary' in options) binary = Boolean(options.binary);
     if (options.fin !== undefined) fin = Boolean(options.fin);
     if (compress && 'compress' in options) compress = Boolean(options.compress);
+    if (options.mask !== undefined && Boolean(options.mask) === websocket._isServer) {
+      transmit = websocket._isServer ? sendMasked : sendUnmasked;
+    }
   }
   const blob = isBlob(data);
   const payload = blob ? data : toPayload(data);
@@ -159,8 +166,34 @@ function send(websocket, data, options, callback) {
     restoreFastPath(websocket);
   }
 
-  if (blob) dispatchBlob(websocket, native.send, payload, flags, callback);
-  else dispatchInOrder(websocket, native.send, payload, flags, callback);
+  if (blob) dispatchBlob(websocket, transmit, payload, flags, callback);
+  else dispatchInOrder(websocket, transmit, payload, flags, callback);
+}
+
+/** As native.send(), but masked, against RFC 6455 section 5.1: for tests of other peers. */
+function sendMasked(id, payload, flags) {
+  return sendFramed(id, payload, flags, true);
+}
+
+/** As native.send(), but not masked. */
+function sendUnmasked(id, payload, flags) {
+  return sendFramed(id, payload, flags, false);
+}
+
+/** Sends a frame that is made here, and not compressed. */
+function sendFramed(id, payload, flags, mask) {
+  const Sender = require('./sender');
+  const bytes = typeof payload === 'string' ? Buffer.from(payload) : bytesOf(payload);
+  const options = { fin: (flags & FIN) !== 0, mask, opcode: flags & OPCODE_BITS, readOnly: true };
+  return native.writeRaw(id, Buffer.concat(Sender.frame(bytes, options)), flags & NOTIFY);
+}
+
+/** Shows an ArrayBuffer or a view of one as a Buffer. */
+function bytesOf(data) {
+  if (ArrayBuffer.isView(data)) {
+    return Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  }
+  return Buffer.from(data);
 }
 
 /** Sends a PING or a PONG frame by `transmit`; see WebSocket.ping(). */

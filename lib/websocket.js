@@ -46,7 +46,8 @@ function quickFlags(data, options) {
   if (!isString && !isView(data)) return 0;
   let isBinary = !isString;
   if (options !== undefined) {
-    if (options === null || typeof options === 'function' || options.fin !== undefined) return 0;
+    if (options === null || typeof options === 'function') return 0;
+    if (options.fin !== undefined || options.mask !== undefined) return 0;
     isBinary = options.binary;
     if (isBinary !== true && isBinary !== false) return 0;
   }
@@ -177,6 +178,7 @@ class WebSocket extends Emitter {
    * @param {boolean} [options.binary] Whether to send a binary message
    * @param {boolean} [options.compress=true] Whether to compress it, where that was agreed on
    * @param {boolean} [options.fin=true] Whether this is the last fragment of the message
+   * @param {boolean} [options.mask] Whether to mask it; by default clients do and servers do not
    * @param {Function} [callback] Called when the system has taken the data, or with an Error. Never
    *   called before send() has returned
    * @throws {Error} If the connection is still being opened

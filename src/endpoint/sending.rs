@@ -82,10 +82,8 @@ impl Connection {
     /// Sends bytes as they are, between frames. For those who speak through `_socket`.
     pub(crate) fn write_raw(&self, bytes: &[u8], notify: bool) -> Option<Pressure> {
         // An upgrade request, too, may be answered by hand.
-        let is_writable = matches!(
-            self.phase.get(),
-            Phase::Open | Phase::AwaitingRequest | Phase::Deciding
-        );
+        let is_writable =
+            matches!(self.phase.get(), Phase::Open | Phase::AwaitingRequest | Phase::Deciding);
         if !is_writable || self.flags.has(Flags::FIN_WANTED) {
             return None;
         }
