@@ -300,9 +300,9 @@ const rows = [
   ),
   idle(
     'idle-deflate',
-    'hold 1,000 connections that have echoed 1 KiB of JSON once, no context takeover',
+    'hold 4,000 connections that have echoed 1 KiB of JSON once, no context takeover',
     {
-      connections: 1000,
+      connections: 4000,
       work: { task: 'echo', deflate: 'no-takeover' },
       load: ['--size', `${KIB}`, '--json', '--deflate', 'no-takeover', '--touch'],
     },
@@ -310,9 +310,9 @@ const rows = [
   ),
   idle(
     'idle-deflate-takeover',
-    'hold 1,000 connections that have echoed 1 KiB of JSON once, context takeover',
+    'hold 4,000 connections that have echoed 1 KiB of JSON once, context takeover',
     {
-      connections: 1000,
+      connections: 4000,
       work: { task: 'echo', deflate: 'takeover' },
       load: ['--size', `${KIB}`, '--json', '--deflate', 'takeover', '--touch'],
     },
