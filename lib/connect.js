@@ -16,6 +16,7 @@ const { formatHeader } = require('./head');
 const { conclude, onNeverConnected } = require('./incoming');
 const { abort } = require('./outgoing');
 const { limitsOf } = require('./limits');
+const { OpeningRequest } = require('./request');
 const { check, checkObject, checkSignal, isToken, received } = require('./validation');
 const { defer } = require('./waiting');
 const { CONNECTING, STAGGERED } = require('./constants');
@@ -230,8 +231,6 @@ class Beginning {
 
 /** Does the handshake through Node's HTTP client. */
 function useRequest(websocket, context, wanted) {
-  // Loaded here because most clients never need it, and TLS takes long to load.
-  const { OpeningRequest } = require('./request');
   const handshake = new OpeningRequest(websocket, context, wanted);
   websocket._details.handshake = handshake;
   handshake.start();

@@ -2,7 +2,9 @@
 
 const EventEmitter = require('node:events');
 
+const Socket = require('./socket');
 const table = require('./table');
+const UpgradeMessage = require('./upgrade-message');
 const { failureOf } = require('./failure');
 const {
   detach,
@@ -52,9 +54,6 @@ const {
 /** The class that all Buffers are of: constructed directly, one costs a third of Buffer.from(). */
 const FastBuffer = Buffer[Symbol.species];
 const { emit } = EventEmitter.prototype;
-
-/** Loaded for the first request: it needs Node's http, which takes time to load. */
-let UpgradeMessage;
 
 /** Records of one batch. A batch that is larger comes in several calls. */
 const CAPACITY = 1024;
@@ -255,7 +254,6 @@ class Delivery {
     const listener = table[records[at + 2]];
     records[CURSOR]++;
     if (records[MUTED] !== 0 || listener === undefined) return;
-    const Socket = require('./socket');
     const socket = new Socket(id);
     table[id] = socket;
     new listener._scope().runInAsyncScope(listener.emit, listener, 'connection', socket);
@@ -268,10 +266,9 @@ class Delivery {
     if (records[MUTED] !== 0) return;
     const listener = table[records[at] >>> 11];
     if (listener === undefined) return;
-    UpgradeMessage ??= require('./upgrade-message');
     // There is a Socket already if somebody listens to connections.
     const source = table[id] ?? id;
-    const request = new UpgradeMessage(this.text(records[at + 2], records[at + 3]), source);
+    const request = UpgradeMessage.create(this.text(records[at + 2], records[at + 3]), source);
     table[id] = request;
     const flags = (records[at] >>> 8) & 7;
     new listener._scope().runInAsyncScope(listener._decide, listener, request, id, flags);
@@ -283,7 +280,6 @@ class Delivery {
     if (kind === MESSAGE_OWN || kind === OUTPUT_OWN || kind === INPUT_OWN) this.nextExtra++;
     if (kind === GONE && owner !== undefined) {
       table[id] = undefined;
-      UpgradeMessage ??= require('./upgrade-message');
       UpgradeMessage.conclude(owner);
     }
   }

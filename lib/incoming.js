@@ -4,7 +4,9 @@
 // half and emits the events that it stands for.
 
 const native = require('./addon');
+const Socket = require('./socket');
 const table = require('./table');
+const UpgradeMessage = require('./upgrade-message');
 const { closeShell } = require('./adoption');
 const { detailsOf } = require('./details');
 const { contextClosed, failureOf } = require('./failure');
@@ -22,9 +24,6 @@ const {
   PHASES,
   WAS_OPEN,
 } = require('./constants');
-
-/** Loaded for the first client that opens, because it needs Node's http. */
-let UpgradeMessage;
 
 const INTERRUPTED = 'The context was closed before the connection was established';
 
@@ -61,8 +60,7 @@ function onAccepted(websocket, server, id, protocol) {
  */
 function onOpened(websocket, head, flags, context) {
   if (!mayOpen(websocket, context)) return;
-  UpgradeMessage ??= require('./upgrade-message');
-  const response = new UpgradeMessage(head, websocket._id);
+  const response = UpgradeMessage.create(head, websocket._id);
   if ((flags & HAS_EXTENSIONS) !== 0) {
     const header = UpgradeMessage.header(response, 'sec-websocket-extensions');
     if (!agree(websocket, header)) return;
@@ -202,7 +200,7 @@ function onGone(websocket, cause) {
 /** Tells whoever listens to `_socket` what broke the connection. */
 function tellSocket({ _details: details, _id: id }) {
   if (details === null || details.socket === null || details.error !== null) return;
-  if (native.connectionFailure(id)) require('./socket').fail(details.socket, failureOf(id));
+  if (native.connectionFailure(id)) Socket.fail(details.socket, failureOf(id));
 }
 
 /** Concludes a WebSocket, once the stream that has carried it is closed. */
@@ -260,7 +258,7 @@ function emitClose(websocket) {
     for (const callback of details.callbacks.splice(0)) {
       process.nextTick(callback, notSent());
     }
-    if (details.socket !== null) require('./socket').conclude(details.socket);
+    if (details.socket !== null) Socket.conclude(details.socket);
   }
   if (websocket._server !== null) websocket._server._forget(websocket);
   websocket.emit('close', code, reason);

@@ -4,12 +4,6 @@
 // redirects, and whatever else an option of http.request() asks for. What comes out of it is a
 // stream, which becomes a native connection if it is a plain TCP socket, and is bridged otherwise.
 
-const http = require('node:http');
-const https = require('node:https');
-const net = require('node:net');
-const tls = require('node:tls');
-const { randomBytes } = require('node:crypto');
-
 const Address = require('./address');
 const Bridge = require('./bridge');
 const { adopt, isAdoptable } = require('./adoption');
@@ -41,18 +35,20 @@ const OVERRIDDEN = {
   port: undefined,
 };
 
+// Node's modules are loaded when they are needed: they take longer to load than this package.
+
 function connectPlain(options) {
   options.path = options.socketPath;
-  return net.connect(options);
+  return require('node:net').connect(options);
 }
 
 function connectSecurely(options) {
   options.path = undefined;
   // An empty name, which is no name, may be given.
   if (!options.servername && options.servername !== '') {
-    options.servername = net.isIP(options.host) ? '' : options.host;
+    options.servername = require('node:net').isIP(options.host) ? '' : options.host;
   }
-  return tls.connect(options);
+  return require('node:tls').connect(options);
 }
 
 /** One client's handshake, with all requests that redirects make of it. */
@@ -183,7 +179,7 @@ class OpeningRequest {
       headers: {
         ...given.headers,
         'Sec-WebSocket-Version': protocolVersion,
-        'Sec-WebSocket-Key': randomBytes(16).toString('base64'),
+        'Sec-WebSocket-Key': require('node:crypto').randomBytes(16).toString('base64'),
         Connection: 'Upgrade',
         Upgrade: 'websocket',
       },
@@ -240,7 +236,7 @@ class OpeningRequest {
 
   #send(options) {
     const websocket = this.#websocket;
-    const { request: makeRequest } = this.#address.isSecure ? https : http;
+    const { request: makeRequest } = require(this.#address.isSecure ? 'node:https' : 'node:http');
     const request = makeRequest(options);
     const isCurrent = () => !this.#isOver && this.request === request;
     this.request = request;

@@ -1,6 +1,5 @@
 'use strict';
 
-const http = require('node:http');
 const { inspect } = require('node:util');
 
 const Socket = require('./socket');
@@ -8,7 +7,8 @@ const { NONE } = require('./constants');
 const { detailsOf } = require('./details');
 const { findHeader, parseHead } = require('./head');
 
-const { IncomingMessage } = http;
+/** Node's class, which takes long to load: set by create(). */
+let IncomingMessage;
 
 /** The head's text, then what was read of it, then undefined once the object is a real message. */
 const kHead = Symbol('head');
@@ -24,6 +24,8 @@ const kSource = Symbol('source');
  * IncomingMessage, and any assignment, turns the object into a real one: its constructor runs, the
  * prototype becomes IncomingMessage's, and nothing of this class is left.
  *
+ * Made by UpgradeMessage.create().
+ *
  * @param {string} head The head, as latin1
  * @param {number | import('./websocket') | Socket} source The connection
  * @extends http.IncomingMessage
@@ -32,18 +34,6 @@ function UpgradeMessage(head, source) {
   this[kHead] = head;
   this[kSource] = source;
 }
-
-// A class would have to run IncomingMessage's constructor.
-Object.setPrototypeOf(UpgradeMessage, IncomingMessage);
-UpgradeMessage.prototype = Object.create(IncomingMessage.prototype, {
-  constructor: { value: IncomingMessage, writable: true, configurable: true },
-  [inspect.custom]: {
-    value(depth, options) {
-      return inspect(realize(this), { ...options, depth });
-    },
-    configurable: true,
-  },
-});
 
 /** What a head says. */
 class Head {
@@ -141,21 +131,42 @@ const LIGHT = {
   joinDuplicateHeaders: () => false,
 };
 
-// Own properties of an IncomingMessage differ from version to version of Node: a sample has them.
-const names = new Set([...Reflect.ownKeys(new IncomingMessage()), ...Object.keys(LIGHT)]);
-for (const name of names) {
-  const light = Object.hasOwn(LIGHT, name) ? LIGHT[name] : undefined;
-  Object.defineProperty(UpgradeMessage.prototype, name, {
-    configurable: true,
-    enumerable: typeof name === 'string',
-    get() {
-      return light === undefined ? realize(this)[name] : light(this);
-    },
-    set(value) {
-      realize(this)[name] = value;
+/** Makes the prototype, for the first message. */
+function inherit() {
+  ({ IncomingMessage } = require('node:http'));
+  // A class would have to run IncomingMessage's constructor.
+  Object.setPrototypeOf(UpgradeMessage, IncomingMessage);
+  UpgradeMessage.prototype = Object.create(IncomingMessage.prototype, {
+    constructor: { value: IncomingMessage, writable: true, configurable: true },
+    [inspect.custom]: {
+      value(depth, options) {
+        return inspect(realize(this), { ...options, depth });
+      },
+      configurable: true,
     },
   });
+  // Own properties of an IncomingMessage differ from version to version of Node: a sample has them.
+  const names = new Set([...Reflect.ownKeys(new IncomingMessage()), ...Object.keys(LIGHT)]);
+  for (const name of names) {
+    const light = Object.hasOwn(LIGHT, name) ? LIGHT[name] : undefined;
+    Object.defineProperty(UpgradeMessage.prototype, name, {
+      configurable: true,
+      enumerable: typeof name === 'string',
+      get() {
+        return light === undefined ? realize(this)[name] : light(this);
+      },
+      set(value) {
+        realize(this)[name] = value;
+      },
+    });
+  }
 }
+
+/** Makes a message; see the class for the arguments. */
+UpgradeMessage.create = function create(head, source) {
+  if (IncomingMessage === undefined) inherit();
+  return new UpgradeMessage(head, source);
+};
 
 /** Returns the value of a header without making the message real. */
 UpgradeMessage.header = function header(message, name) {

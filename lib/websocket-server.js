@@ -3,12 +3,15 @@
 const EventEmitter = require('node:events');
 
 const Context = require('./context');
+const NativeListener = require('./native-listener');
 const { captureScope } = require('./async-scope');
 const { checkSubOptions } = require('./deflate');
 const { STATES } = require('./decision');
 const { contextClosed } = require('./failure');
+const { decideOnStream, isHttp2, listenersOf } = require('./http2-upgrade');
 const { limitsOf } = require('./limits');
 const { addressOf, DEFAULTS } = require('./server-options');
+const { completeOnSocket, decideOnSocket } = require('./upgrade');
 const { received } = require('./validation');
 const { HANDSHAKE_TIMEOUT, PHASES } = require('./constants');
 
@@ -92,7 +95,6 @@ class WebSocketServer extends EventEmitter {
       if (typeof callback === 'function') this.once('listening', callback);
       this.#listen(address, limits);
     } else if (server) {
-      const { isHttp2, listenersOf } = require('./http2-upgrade');
       this._server = server;
       this.#removeListeners = addListeners(server, {
         listening: () => {
@@ -119,7 +121,6 @@ class WebSocketServer extends EventEmitter {
     let error;
     if (this.#context._phase === PHASES.RUNNING) {
       try {
-        const NativeListener = require('./native-listener');
         this.#listener = new NativeListener(this, address, limits, WebSocketServer.prototype);
         this._server = this.#listener;
         return;
@@ -244,7 +245,7 @@ class WebSocketServer extends EventEmitter {
    * @throws {Error} If the socket was upgraded before
    */
   handleUpgrade(request, socket, head, callback) {
-    require('./upgrade').decideOnSocket(this, request, socket, head, callback);
+    decideOnSocket(this, request, socket, head, callback);
   }
 
   /**
@@ -253,16 +254,7 @@ class WebSocketServer extends EventEmitter {
    * @private
    */
   completeUpgrade(extensions, key, protocols, request, socket, head, callback) {
-    require('./upgrade').completeOnSocket(
-      this,
-      extensions,
-      key,
-      protocols,
-      request,
-      socket,
-      head,
-      callback,
-    );
+    completeOnSocket(this, extensions, key, protocols, request, socket, head, callback);
   }
 
   /**
@@ -275,7 +267,7 @@ class WebSocketServer extends EventEmitter {
    * @param {Function} callback Called with the WebSocket and the request
    */
   handleStream(stream, headers, callback) {
-    require('./http2-upgrade').decideOnStream(this, stream, headers, callback);
+    decideOnStream(this, stream, headers, callback);
   }
 
   /** The native listener listens. */

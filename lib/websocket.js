@@ -1,6 +1,9 @@
 'use strict';
 
 const native = require('./addon');
+const Bridge = require('./bridge');
+const connect = require('./connect');
+const Socket = require('./socket');
 const { mixInto } = require('./event-target');
 const { Emitter, Listeners } = require('./emitter');
 const { detailsOf } = require('./details');
@@ -31,8 +34,8 @@ const {
   WAS_OPEN,
 } = require('./constants');
 
-// What only some programs need is loaded when they do: loading takes longer than connecting.
-let connect;
+// Only what has no state of its own is loaded later: a file that is required from within a function
+// may come from another module registry than this one (in jest), with other tables and classes.
 
 const { isView } = ArrayBuffer;
 const { send: sendNative } = native;
@@ -120,7 +123,6 @@ class WebSocket extends Emitter {
       checkObject(options, 'options');
       this._flags = options.allowSynchronousEvents === false ? IS_SERVER | STAGGERED : IS_SERVER;
     } else {
-      connect ??= require('./connect');
       connect(this, address, protocols, options);
     }
   }
@@ -253,7 +255,6 @@ class WebSocket extends Emitter {
    *   and `maxFragments` are without limit if they are not given; and `generateMask`
    */
   setSocket(socket, head, options = {}) {
-    const Bridge = require('./bridge');
     const { maxPayload = 0, maxFragments = 0, generateMask, context = Context.default } = options;
     const limits = limitsOf({ ...options, maxPayload, maxFragments }, 0);
     if (options.allowSynchronousEvents === false) this._flags |= STAGGERED;
@@ -272,7 +273,6 @@ class WebSocket extends Emitter {
     const details = this._details;
     if (details !== null && details.bridge !== null) return details.bridge.stream;
     if ((this._flags & WAS_OPEN) === 0) return null;
-    const Socket = require('./socket');
     detailsOf(this).socket ??= new Socket(this._id);
     return this._details.socket;
   }
