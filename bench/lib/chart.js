@@ -16,6 +16,7 @@
  *
  * @typedef {object} Group bars that share a scale: the longest of them has the whole width
  * @property {string} title
+ * @property {string} unit what the bars are
  * @property {Bar[]} bars
  */
 
@@ -26,7 +27,7 @@ const NAMES = 112;
 const LABELS = 92;
 const BAR = 14;
 const STEP = 19;
-const GROUP_TITLE = 24;
+const GROUP_TITLE = 38;
 const GROUP_GAP = 14;
 const TITLE = 34;
 
@@ -35,6 +36,7 @@ const STYLE = `
 text{font:12px system-ui,sans-serif;fill:#1f2328}
 .title{font-size:15px;font-weight:600}
 .group{font-weight:600}
+.unit{font-size:11px}
 .bar{fill:#afb8c1}
 .accent{fill:#0969da}
 .spread{stroke:#57606a}
@@ -57,6 +59,7 @@ function barChart(title, groups) {
   let y = MARGIN + TITLE;
   for (const group of groups) {
     parts.push(text(MARGIN, y + 14, group.title, 'group'));
+    parts.push(text(MARGIN, y + 30, group.unit, 'unit'));
     y += GROUP_TITLE;
     const scale = scaleOf(group);
     for (const bar of group.bars) {

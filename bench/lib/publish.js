@@ -56,7 +56,8 @@ const isIn =
 
 function groupOf(row) {
   return {
-    title: `${row.title}: ${headingOf(row)}`,
+    title: row.title,
+    unit: headingOf(row),
     bars: Object.entries(row.contenders).map(([name, { figure, min, max }]) => ({
       name: peers[name]?.label ?? name,
       value: figure,

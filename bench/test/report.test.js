@@ -96,7 +96,9 @@ test('a chart draws each bar in proportion, and what it is told as text', () => 
     label: `${value}`,
     accent: false,
   });
-  const svg = barChart('A < B & C', [{ title: 'group', bars: [bar('one', 1), bar('four', 4)] }]);
+  const svg = barChart('A < B & C', [
+    { title: 'group', unit: 'us', bars: [bar('one', 1), bar('four', 4)] },
+  ]);
   const widths = [...svg.matchAll(/class="bar" .*?width="([\d.]+)"/g)].map(([, width]) =>
     Number(width),
   );
