@@ -61,6 +61,8 @@ module.exports = {
   COMPRESS: 1 << 6,
   /** Says that the data is a string, which saves finding that out. */
   STRING: 1 << 7,
+  /** Of a message to many: a receiver that is too slow is dropped. */
+  CLOSE_ON_OVERFLOW: 1 << 8,
 
   // Kinds of records (src/context/outbox.rs).
   SLAB: 0,
@@ -97,6 +99,8 @@ module.exports = {
   MAX_PAYLOAD: 100 * 1024 * 1024,
   /** Default of `maxFragments`: that of ws. */
   MAX_FRAGMENTS: 16 * 1024,
+  /** Default of the `maxBackpressure` of a message to many, in bytes. */
+  MAX_BACKPRESSURE: 1024 * 1024,
   /** Longest timer, in milliseconds: what fits into 32 bits, some 49 days. */
   MAX_TIMEOUT: 2 ** 32 - 1,
 };

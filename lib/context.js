@@ -39,6 +39,7 @@ const NO_STATS = {
   bytesSent: 0,
   messagesReceived: 0,
   messagesSent: 0,
+  messagesDropped: 0,
 };
 
 /** The contexts that are not destroyed. */

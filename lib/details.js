@@ -41,6 +41,8 @@ class Details {
     this.receiver = null;
     /** @type {import('./sender-shim') | null} What code written for ws sends frames with. */
     this.sender = null;
+    /** @type {Map<import('./topics').Topic, number> | null} Its topics, and its place in each. */
+    this.topics = null;
     /** @type {object | undefined} The extensions in use, by name. */
     this.extensions = undefined;
     /** @type {(() => void) | null} Stops listening to the `signal` option of a client. */

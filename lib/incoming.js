@@ -10,7 +10,7 @@ const UpgradeMessage = require('./upgrade-message');
 const { closeShell } = require('./adoption');
 const { detailsOf } = require('./details');
 const { contextClosed, failureOf } = require('./failure');
-const { abort, restoreFastPath, sendClose } = require('./outgoing');
+const { abort, leaveTopics, restoreFastPath, sendClose } = require('./outgoing');
 const {
   CLOSE_RECEIVED,
   CLOSE_SENT,
@@ -160,6 +160,7 @@ function onFailed(websocket, closeCode, error) {
     websocket._readyState = CLOSING;
     websocket._sendId = NONE;
     if ((websocket._flags & CLOSE_SENT) === 0) websocket._flags |= CLOSE_SENT;
+    leaveTopics(websocket);
     details.queue?.abandon(error);
     if (websocket._id !== NONE) native.closeFrame(websocket._id, closeCode, undefined);
   }
@@ -216,6 +217,7 @@ function leave(websocket, bridge) {
  * @returns {import('./bridge') | null} What has carried the connection
  */
 function detach(websocket) {
+  leaveTopics(websocket);
   table[websocket._id] = undefined;
   closeShell(websocket._id);
   websocket._id = NONE;

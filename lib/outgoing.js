@@ -7,6 +7,7 @@ const native = require('./addon');
 const table = require('./table');
 const SendQueue = require('./send-queue');
 const { detailsOf } = require('./details');
+const { leaveAll } = require('./topics');
 const { checkClose, isBlob } = require('./validation');
 const {
   CLOSE_SENT,
@@ -72,6 +73,11 @@ function flushForExit() {
   native.flush();
 }
 
+/** Writes what was just sent, if nobody else will. */
+function flushIfExiting() {
+  if (isExiting) native.flush();
+}
+
 /** Hands a frame to the native half by `transmit(id, payload, flags)`. */
 function dispatch(websocket, transmit, payload, flags, callback) {
   const notify = typeof callback === 'function';
@@ -80,7 +86,7 @@ function dispatch(websocket, transmit, payload, flags, callback) {
     return;
   }
   if (notify) detailsOf(websocket).callbacks.push(callback);
-  if (isExiting) native.flush();
+  flushIfExiting();
 }
 
 /** Dispatches a frame behind whatever waits for a Blob. */
@@ -222,7 +228,13 @@ function sendControl(websocket, transmit, data, mask, callback) {
 
 function writeClose(websocket, code, reason) {
   native.closeFrame(websocket._id, code, reason);
-  if (isExiting) native.flush();
+  flushIfExiting();
+}
+
+/** Takes a WebSocket, which is open no longer, out of its topics. */
+function leaveTopics(websocket) {
+  const { _details: details } = websocket;
+  if (details !== null && details.topics !== null) leaveAll(websocket);
 }
 
 /** Queues the Close frame of an open WebSocket. `code` 0 is an empty one. */
@@ -230,6 +242,7 @@ function sendClose(websocket, code, reason) {
   websocket._readyState = CLOSING;
   websocket._sendId = NONE;
   websocket._flags |= CLOSE_SENT;
+  leaveTopics(websocket);
   const queue = websocket._details === null ? null : websocket._details.queue;
   if (queue === null) {
     writeClose(websocket, code, reason);
@@ -267,6 +280,7 @@ function terminate(websocket) {
   websocket._readyState = CLOSING;
   websocket._sendId = NONE;
   websocket._flags |= TERMINATED;
+  leaveTopics(websocket);
   native.terminate(websocket._id);
 }
 
@@ -285,6 +299,8 @@ module.exports = {
   abort,
   close,
   flushForExit,
+  flushIfExiting,
+  leaveTopics,
   restoreFastPath,
   send,
   sendClose,

@@ -2,6 +2,9 @@
 
 const { CLOSED, NONE, TERMINATED } = require('./constants');
 
+/** How many queues there are. */
+let count = 0;
+
 /**
  * What has to wait because a Blob in front of it is being read.
  *
@@ -26,6 +29,12 @@ class SendQueue {
     this.#websocket = websocket;
     this.#onEmpty = onEmpty;
     this.#onFailure = onFailure;
+    count++;
+  }
+
+  /** Returns how many connections wait. */
+  static count() {
+    return count;
   }
 
   /** Appends something to send, and sends it at once if nothing is in front of it. */
@@ -60,7 +69,7 @@ class SendQueue {
   }
 
   #end() {
-    this.#websocket._details.queue = null;
+    this.#forget();
     this.#onEmpty(this.#websocket);
   }
 
@@ -94,7 +103,14 @@ class SendQueue {
     for (const { callback } of entries) {
       if (typeof callback === 'function') process.nextTick(callback, error);
     }
+    this.#forget();
+  }
+
+  /** The connection waits no longer. */
+  #forget() {
+    if (this.#websocket._details.queue !== this) return;
     this.#websocket._details.queue = null;
+    count--;
   }
 }
 

@@ -10,7 +10,9 @@ const { STATES } = require('./decision');
 const { contextClosed } = require('./failure');
 const { decideOnStream, isHttp2, listenersOf } = require('./http2-upgrade');
 const { limitsOf } = require('./limits');
+const { broadcast, publish } = require('./publishing');
 const { addressOf, DEFAULTS } = require('./server-options');
+const { subscribersOf } = require('./topics');
 const { completeOnSocket, decideOnSocket } = require('./upgrade');
 const { received } = require('./validation');
 const { HANDSHAKE_TIMEOUT, PHASES } = require('./constants');
@@ -86,6 +88,8 @@ class WebSocketServer extends EventEmitter {
     this._state = RUNNING;
     /** The HTTP server, or what stands for it with `port`. */
     this._server = null;
+    /** Topics with subscribers, by name. */
+    this._topics = null;
     if (options.clientTracking) this.clients = new Set();
     this.#context = context ?? Context.default;
     Object.defineProperty(this, '_scope', { value: captureScope('WEBSOCKETSERVER') });
@@ -218,6 +222,46 @@ class WebSocketServer extends EventEmitter {
     } else {
       process.nextTick(emitCloseOnce, this);
     }
+  }
+
+  // Messages to many: not in ws.
+
+  /**
+   * Sends a message to all subscribers of a topic.
+   *
+   * @param {string} topic The topic
+   * @param {string | ArrayBuffer | SharedArrayBuffer | ArrayBufferView} data The message; a string is
+   *   sent as text, anything else as binary
+   * @param {object} [options]
+   * @param {boolean} [options.binary] Whether to send a binary message
+   * @param {boolean} [options.compress=true] Whether to compress it, where that was agreed on
+   * @param {number} [options.maxBackpressure=1048576] Who has more bytes unsent does not get the
+   *   message
+   * @param {'drop' | 'close'} [options.overflow='drop'] Whether to terminate such a connection, too
+   * @returns {number} How many connections the message went to
+   * @throws {TypeError | RangeError} If an argument is not that; nothing was sent then
+   */
+  publish(topic, data, options) {
+    return publish(this, topic, data, options);
+  }
+
+  /**
+   * Sends a message to all `clients`. Arguments and result are as in publish().
+   *
+   * @throws {Error} Without the option `clientTracking`
+   */
+  broadcast(data, options) {
+    return broadcast(this, data, options);
+  }
+
+  /**
+   * Returns how many connections have subscribed to a topic.
+   *
+   * @param {string} topic The topic
+   * @throws {TypeError} If it is no string
+   */
+  numSubscribers(topic) {
+    return subscribersOf(this, topic);
   }
 
   /**

@@ -13,6 +13,8 @@ const Context = require('./context');
 const { captureScope } = require('./async-scope');
 const { emitClose } = require('./incoming');
 const { limitsOf } = require('./limits');
+const { publishFrom } = require('./publishing');
+const { isSubscribed, namesOf, subscribe, unsubscribe } = require('./topics');
 const {
   BINARY_TYPES,
   BINARY_TYPE_BITS,
@@ -225,6 +227,56 @@ class WebSocket extends Emitter {
   /** Drops the connection: 'close' follows with 1006. */
   terminate() {
     terminate(this);
+  }
+
+  // Topics: not in ws. They belong to the server of the connection.
+
+  /**
+   * Subscribes this connection of a server to a topic. It leaves all topics when it is closed.
+   *
+   * @param {string} topic The topic: any string, compared as it is
+   * @returns {boolean} Whether it is subscribed now: not if it is not open
+   * @throws {Error} If this is a client
+   * @throws {TypeError} If `topic` is no string
+   */
+  subscribe(topic) {
+    return subscribe(this, topic);
+  }
+
+  /**
+   * Ends a subscription.
+   *
+   * @param {string} topic The topic
+   * @returns {boolean} Whether there was one
+   * @throws {TypeError} If `topic` is no string
+   */
+  unsubscribe(topic) {
+    return unsubscribe(this, topic);
+  }
+
+  /**
+   * Tells whether this connection has subscribed to a topic.
+   *
+   * @param {string} topic The topic
+   * @throws {TypeError} If it is no string
+   */
+  isSubscribed(topic) {
+    return isSubscribed(this, topic);
+  }
+
+  /** Returns the topics of this connection. */
+  getTopics() {
+    return namesOf(this);
+  }
+
+  /**
+   * Sends a message to all subscribers of a topic but this connection, which need not be open. The
+   * rest is as in WebSocketServer.publish().
+   *
+   * @throws {Error} If this is a client
+   */
+  publish(topic, data, options) {
+    return publishFrom(this, topic, data, options);
   }
 
   /** Stops reading. Messages that have been read already are still delivered. */

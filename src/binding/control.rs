@@ -111,6 +111,7 @@ pub struct StatsObject {
     pub bytes_sent: f64,
     pub messages_received: f64,
     pub messages_sent: f64,
+    pub messages_dropped: f64,
 }
 
 /// What is running.
@@ -263,6 +264,7 @@ pub fn context_stats(env: Env, id: u32) -> Result<StatsObject> {
         bytes_sent: stats.bytes_sent as f64,
         messages_received: stats.messages_received as f64,
         messages_sent: stats.messages_sent as f64,
+        messages_dropped: stats.messages_dropped as f64,
     })
 }
 

@@ -13,16 +13,17 @@ use napi_sys as sys;
 
 use super::delegate::JsDelegate;
 use super::environment::Environment;
+use super::publishing::publish;
 use super::values::{self, Call};
 use crate::endpoint::{Connection, Pressure};
 use crate::protocol::Opcode;
 use crate::uv;
 
 /// Bits of `send`'s flags.
-const OPCODE: u32 = 0x0f;
+pub(super) const OPCODE: u32 = 0x0f;
 const FIN: u32 = 1 << 4;
 const NOTIFY: u32 = 1 << 5;
-const COMPRESS: u32 = 1 << 6;
+pub(super) const COMPRESS: u32 = 1 << 6;
 /// The data is a string. Without it that is found out, at some cost.
 const STRING: u32 = 1 << 7;
 
@@ -92,6 +93,7 @@ exports! {
     "feedClosed" => feed_closed,
     "outputBlocked" => output_blocked,
     "outputDrained" => output_drained,
+    "publish" => publish,
     "flush" => flush,
     "contextCreate" => context_create,
     "contextWake" => context_wake,
@@ -117,7 +119,7 @@ unsafe fn enter(env: sys::napi_env, info: sys::napi_callback_info, body: Body) -
 
 /// Lends argument `index` as bytes: a view, an ArrayBuffer, a string as UTF-8, or nothing for
 /// anything else.
-fn with_payload<T>(
+pub(super) fn with_payload<T>(
     environment: &Environment,
     call: &Call,
     index: usize,
@@ -138,7 +140,7 @@ fn with_string<T>(
     call.with_string(index, &mut environment.scratch.borrow_mut(), read)
 }
 
-fn opcode(number: u32) -> Opcode {
+pub(super) fn opcode(number: u32) -> Opcode {
     match number {
         0 => Opcode::Continuation,
         1 => Opcode::Text,

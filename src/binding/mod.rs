@@ -21,6 +21,7 @@ mod control;
 mod delegate;
 mod environment;
 mod hot;
+mod publishing;
 mod values;
 
 use napi::bindgen_prelude::*;

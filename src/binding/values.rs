@@ -85,6 +85,39 @@ impl Call {
         Some(read(bytes))
     }
 
+    /// Lends the numbers of a Uint32Array argument to `read`, which must not call JavaScript.
+    pub(super) fn with_numbers<T>(
+        &self,
+        index: usize,
+        read: impl FnOnce(&[u32]) -> T,
+    ) -> Option<T> {
+        let argument = *self.args.get(index)?;
+        let (mut kind, mut len, mut data) = (0, 0, ptr::null_mut());
+        // SAFETY: N1, N3: an argument of the call under way; results that are not wanted may be null.
+        let status = unsafe {
+            sys::napi_get_typedarray_info(
+                self.env,
+                argument,
+                &raw mut kind,
+                &raw mut len,
+                &raw mut data,
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
+        };
+        if status != sys::Status::napi_ok || kind != sys::TypedarrayType::uint32_array {
+            return None;
+        }
+        let numbers: &[u32] = if data.is_null() || len == 0 {
+            &[]
+        } else {
+            // SAFETY: N3: the argument keeps the memory alive, it is aligned for its elements, and no
+            // JavaScript runs that could detach it before `read` returns.
+            unsafe { std::slice::from_raw_parts(data.cast::<u32>(), len) }
+        };
+        Some(read(numbers))
+    }
+
     /// Lends a string argument as UTF-8 to `read`, through `scratch` if it fits there.
     pub(super) fn with_string<T>(
         &self,

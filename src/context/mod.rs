@@ -23,6 +23,7 @@
 
 mod buffers;
 mod deadlines;
+mod log;
 mod members;
 mod outbox;
 mod stats;
@@ -31,6 +32,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 pub(crate) use buffers::BufferPool;
+pub(crate) use log::{Log, Span};
 pub(crate) use members::{Member, MemberKind, Members};
 pub(crate) use outbox::{Kind, Outbox, Record, Stash};
 pub(crate) use stats::{Counters, Stats};
@@ -109,6 +111,7 @@ pub(crate) struct Context {
     deadlines: Deadlines,
     receive_buffer: OnceCell<ReceiveBuffer>,
     buffers: BufferPool,
+    log: Log,
     counters: Counters,
 }
 
@@ -139,6 +142,7 @@ impl Context {
             deadlines: Deadlines::default(),
             receive_buffer: OnceCell::new(),
             buffers: BufferPool::default(),
+            log: Log::default(),
             counters: Counters::default(),
         })
     }
@@ -208,6 +212,18 @@ impl Context {
     /// Buffers that members borrow and give back.
     pub(crate) fn buffers(&self) -> &BufferPool {
         &self.buffers
+    }
+
+    /// What several members are to write in this turn.
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Writes everything out if the log is full, so that it can take more.
+    pub(crate) fn relieve_log(&self) {
+        if self.log.is_full() {
+            self.flush();
+        }
     }
 
     /// The buffer that all reads of this context go through.
@@ -548,6 +564,7 @@ impl Context {
                 *current = dirty;
             }
         }
+        self.log.clear();
     }
 
     fn run_resumable(&self) {

@@ -9,6 +9,7 @@ pub(crate) struct Counters {
     bytes_sent: Cell<u64>,
     messages_received: Cell<u64>,
     messages_sent: Cell<u64>,
+    messages_dropped: Cell<u64>,
 }
 
 fn add(cell: &Cell<u64>, count: u64) {
@@ -33,7 +34,17 @@ impl Counters {
 
     /// Counts a message sent.
     pub(crate) fn message_sent(&self) {
-        add(&self.messages_sent, 1);
+        self.messages_sent(1);
+    }
+
+    /// Counts messages sent.
+    pub(crate) fn messages_sent(&self, count: u32) {
+        add(&self.messages_sent, u64::from(count));
+    }
+
+    /// Counts messages that were not sent because their receivers were too slow.
+    pub(crate) fn messages_dropped(&self, count: u32) {
+        add(&self.messages_dropped, u64::from(count));
     }
 }
 
@@ -62,6 +73,8 @@ pub(crate) struct Stats {
     pub messages_received: u64,
     /// Messages sent.
     pub messages_sent: u64,
+    /// Published messages that were not sent because their receivers were too slow.
+    pub messages_dropped: u64,
 }
 
 impl Stats {
@@ -71,6 +84,7 @@ impl Stats {
             bytes_sent: counters.bytes_sent.get(),
             messages_received: counters.messages_received.get(),
             messages_sent: counters.messages_sent.get(),
+            messages_dropped: counters.messages_dropped.get(),
             ..Self::default()
         }
     }

@@ -68,6 +68,21 @@ impl SharedDeflate {
         written
     }
 
+    /// Compresses a message for all connections with this setting. Returns nothing if that does not
+    /// make it shorter.
+    pub(super) fn compress_once(
+        &self,
+        config: CompressorConfig,
+        message: &[u8],
+    ) -> Option<Vec<u8>> {
+        let mut output = self.output.take();
+        let len = self.compress(config, message, true, &mut output);
+        let shorter = len.filter(|len| *len < message.len());
+        let compressed = shorter.and_then(|len| output.get(..len)).map(<[u8]>::to_vec);
+        self.give_back(output);
+        compressed
+    }
+
     fn give_back(&self, output: Vec<u8>) {
         if output.len() <= MAX_OUTPUT {
             self.output.set(output);
@@ -82,6 +97,8 @@ pub(super) struct Compression {
     threshold: usize,
     /// Present with context takeover, from the first message on.
     own: Option<Compressor>,
+    /// The peer has got a message that `own` does not know of: it must not refer to those before.
+    is_stale: bool,
     /// The message that has begun is compressed.
     is_active: bool,
 }
@@ -116,6 +133,10 @@ impl Compression {
         }
         let written = if self.takes_over {
             let own = self.own.get_or_insert_with(|| Compressor::new(self.config));
+            if self.is_stale {
+                self.is_stale = false;
+                own.reset();
+            }
             own.compress(payload, fin, output)
         } else {
             shared.compress(self.config, payload, fin, output)
@@ -168,10 +189,28 @@ impl Connection {
                 takes_over,
                 threshold: options.threshold,
                 own: None,
+                is_stale: false,
                 is_active: false,
             }))
         }));
         is_new
+    }
+
+    /// How a message of `len` bytes that many are to get is compressed for this connection; nothing
+    /// if it is not.
+    pub(super) fn setting_for(&self, len: usize) -> Option<CompressorConfig> {
+        let compression = self.compression.take();
+        let setting = compression.as_ref().filter(|of| len >= of.threshold).map(|of| of.config);
+        self.compression.set(compression);
+        setting
+    }
+
+    /// Notes that the peer gets a message that others have compressed.
+    pub(super) fn context_is_stale(&self) {
+        if let Some(mut compression) = self.compression.take() {
+            compression.is_stale = true;
+            self.compression.set(Some(compression));
+        }
     }
 
     /// Corks a data frame, compressed if its message is to be. Returns false when the connection

@@ -22,11 +22,12 @@ use std::rc::{Rc, Weak};
 use super::compression::Compression;
 use super::dial::Dial;
 use super::opening::Opening;
+use super::publishing::Backlog;
 use super::sending::Sent;
 use super::settings::Group;
 use super::table::{Entry, Table};
 use super::{Failure, Listener};
-use crate::context::{Context, Kind, Member, MemberKind, Record, Stats};
+use crate::context::{Context, Kind, Member, MemberKind, Record, Span, Stats};
 use crate::protocol::{Receiver, Role};
 use crate::transport::{
     Bridge, Owner, ReceiveBuffer, StreamOwner, TcpTransport, Transport, UvError,
@@ -47,12 +48,12 @@ pub(super) enum Phase {
 
 /// Facts that, once true, mostly stay true.
 #[derive(Default)]
-pub(super) struct Flags(Cell<u16>);
+pub(super) struct Flags(Cell<u32>);
 
 macro_rules! flags {
     ($($(#[$doc:meta])* $name:ident = $bit:expr;)*) => {
         impl Flags {
-            $($(#[$doc])* pub(super) const $name: u16 = 1 << $bit;)*
+            $($(#[$doc])* pub(super) const $name: u32 = 1 << $bit;)*
         }
     };
 }
@@ -90,21 +91,25 @@ flags! {
     TAPPED = 14;
     /// Parsing has begun: it is too late to agree on anything.
     PARSING = 15;
+    /// Something of a publication waits behind the cork.
+    TRAILED = 16;
+    /// A message is being sent in fragments: no other may begin.
+    FRAGMENTING = 17;
 }
 
 impl Flags {
-    pub(super) fn has(&self, flag: u16) -> bool {
+    pub(super) fn has(&self, flag: u32) -> bool {
         self.0.get() & flag != 0
     }
 
     /// Sets a flag and returns whether it was set before.
-    pub(super) fn set(&self, flag: u16) -> bool {
+    pub(super) fn set(&self, flag: u32) -> bool {
         let before = self.0.get();
         self.0.set(before | flag);
         before & flag != 0
     }
 
-    pub(super) fn clear(&self, flag: u16) {
+    pub(super) fn clear(&self, flag: u32) {
         self.0.set(self.0.get() & !flag);
     }
 }
@@ -142,6 +147,10 @@ pub(crate) struct Connection {
     pub(super) input: RefCell<Vec<u8>>,
     /// Frames not yet given to the transport.
     pub(super) cork: RefCell<Vec<u8>>,
+    /// Published frames behind the cork, in the context's log.
+    pub(super) logged: Cell<Span>,
+    /// Published frames that wait for the system, or for the end of a message.
+    pub(super) backlog: RefCell<Option<Box<Backlog>>>,
     /// Bytes of the queued write that is under way, if any.
     pub(super) in_flight: Cell<usize>,
     /// The payload of the last PING that could not be answered yet.
@@ -182,6 +191,8 @@ impl Connection {
             compression: Cell::default(),
             input: RefCell::default(),
             cork: RefCell::default(),
+            logged: Cell::default(),
+            backlog: RefCell::default(),
             in_flight: Cell::new(0),
             pending_pong: RefCell::default(),
             sent: RefCell::default(),
@@ -510,6 +521,7 @@ impl Connection {
         self.phase.set(Phase::Closed);
         let cork = self.cork.take();
         self.context.buffers().give_back(cork);
+        self.backlog.take();
         self.input.take();
         self.compression.take();
         self.opening.take();
@@ -591,6 +603,8 @@ impl Member for Connection {
     fn flush(&self) {
         self.flags.clear(Flags::DIRTY);
         self.write_corked();
+        // The log is about to be emptied. Only a connection that is closing still had a span.
+        self.logged.take();
     }
 
     fn resume(&self) {

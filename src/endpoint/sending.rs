@@ -6,17 +6,17 @@ use super::connection::{Connection, Flags, Phase};
 use super::Failure;
 use crate::context::{Kind, Record};
 use crate::protocol::{apply_mask, close_payload, encode_header, Opcode, Role};
-use crate::transport::UvError;
+use crate::transport::{Bytes, UvError};
 
 /// A payload from this size on is written straight from the sender's memory; smaller ones are
 /// cheaper to copy behind their header than to pass as a second piece.
-const WRITE_THROUGH: usize = 16 * 1024;
+pub(super) const WRITE_THROUGH: usize = 16 * 1024;
 /// A cork that has grown to this size is flushed at once: waiting longer saves no system call that
 /// would matter, and costs memory.
 const CORK_LIMIT: usize = 64 * 1024;
 /// Unsent bytes above which `send` reports pressure, and a `drain` follows. As in libwebsockets'
 /// and browsers' practice, some thousand small messages.
-const HIGH_WATER: usize = 1024 * 1024;
+pub(super) const HIGH_WATER: usize = 1024 * 1024;
 
 /// What a send says about the queue behind it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,10 +61,18 @@ impl Connection {
             // The write that this frame caused found the stream broken.
             return None;
         }
-        if !opcode.is_control() && fin {
-            self.context.counters().message_sent();
+        let pressure = self.queued_behind(notify);
+        if !opcode.is_control() {
+            if fin {
+                self.context.counters().message_sent();
+                if self.flags.has(Flags::FRAGMENTING) {
+                    self.message_is_whole();
+                }
+            } else {
+                self.flags.set(Flags::FRAGMENTING);
+            }
         }
-        Some(self.queued_behind(notify))
+        Some(pressure)
     }
 
     /// Notes the wish to hear of the end of what was queued last, and says how full the queue is.
@@ -136,7 +144,8 @@ impl Connection {
     }
 
     pub(super) fn queued(&self) -> usize {
-        self.cork.borrow().len() + self.in_flight.get()
+        let trail = if self.flags.has(Flags::TRAILED) { self.trail() } else { 0 };
+        self.cork.borrow().len() + self.in_flight.get() + trail
     }
 
     /// Answers a PING. While the socket takes nothing, only the last PING is remembered: a peer
@@ -159,7 +168,9 @@ impl Connection {
 
     /// Lets `fill` append to the cork.
     pub(super) fn cork_with(&self, fill: impl FnOnce(&mut Vec<u8>)) {
-        {
+        if self.flags.has(Flags::TRAILED) {
+            self.cork_behind(fill);
+        } else {
             let mut cork = self.cork.borrow_mut();
             if cork.capacity() == 0 {
                 *cork = self.context.buffers().take();
@@ -200,7 +211,7 @@ impl Connection {
         true
     }
 
-    fn mark_dirty(&self) {
+    pub(super) fn mark_dirty(&self) {
         if !self.flags.set(Flags::DIRTY) {
             match self.this() {
                 Some(this) => self.context.mark_dirty(this),
@@ -210,8 +221,9 @@ impl Connection {
     }
 
     fn notify_when_sent(&self) {
-        let end = self.bytes_sent.get() + self.queued() as u64;
-        if self.queued() == 0 {
+        let ahead = self.queued() - self.held_back();
+        let end = self.bytes_sent.get() + ahead as u64;
+        if ahead == 0 {
             // A large payload may be gone already.
             self.context.record(Record::new(Kind::Sent, 0, self.id, 1, 0));
             return;
@@ -241,7 +253,7 @@ impl Connection {
             cork.extend_from_slice(payload.get(from..).unwrap_or_default());
         }
         if taken < total {
-            self.queue_write(cork, 0);
+            self.queue_write(Bytes::own(cork, 0));
         } else {
             self.context.buffers().give_back(cork);
         }
@@ -263,6 +275,9 @@ impl Connection {
             return;
         };
         let cork = self.cork.take();
+        if self.flags.has(Flags::TRAILED) {
+            return self.write_trail(&**transport, cork);
+        }
         if cork.is_empty() {
             return self.context.buffers().give_back(cork);
         }
@@ -270,7 +285,7 @@ impl Connection {
             Ok(taken) => {
                 self.progress(taken);
                 if taken < cork.len() {
-                    self.queue_write(cork, taken);
+                    self.queue_write(Bytes::own(cork, taken));
                 } else {
                     self.context.buffers().give_back(cork);
                 }
@@ -280,12 +295,12 @@ impl Connection {
         }
     }
 
-    fn queue_write(&self, bytes: Vec<u8>, from: usize) {
+    pub(super) fn queue_write(&self, bytes: Bytes) {
         let Some(transport) = self.transport.get() else {
             return;
         };
-        self.in_flight.set(bytes.len() - from);
-        if transport.write(bytes, from).is_err() {
+        self.in_flight.set(bytes.as_slice().len());
+        if transport.write(bytes).is_err() {
             self.in_flight.set(0);
             self.close_handles();
         }
@@ -308,7 +323,7 @@ impl Connection {
     }
 
     /// Counts bytes that the system has taken, and completes the sends that they end.
-    fn progress(&self, taken: usize) {
+    pub(super) fn progress(&self, taken: usize) {
         let sent = self.bytes_sent.get() + taken as u64;
         self.bytes_sent.set(sent);
         self.context.counters().sent(taken);

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use super::{StreamOwner, Transport, UvError};
+use super::{Bytes, StreamOwner, Transport, UvError};
 use crate::context::{Context, Kind, Record};
 
 /// See the module's documentation.
@@ -20,8 +20,8 @@ pub(crate) struct Bridge {
     is_blocked: Cell<bool>,
     /// It is to bring no more for now.
     is_stopped: Cell<bool>,
-    /// A queued write and where it begins.
-    queued: RefCell<Option<(Vec<u8>, usize)>>,
+    /// A queued write.
+    queued: RefCell<Option<Bytes>>,
 }
 
 impl Bridge {
@@ -64,8 +64,8 @@ impl Transport for Bridge {
         Ok(parts[0].len() + parts[1].len())
     }
 
-    fn write(&self, bytes: Vec<u8>, from: usize) -> Result<(), UvError> {
-        self.queued.replace(Some((bytes, from)));
+    fn write(&self, bytes: Bytes) -> Result<(), UvError> {
+        self.queued.replace(Some(bytes));
         Ok(())
     }
 
@@ -94,8 +94,8 @@ impl Transport for Bridge {
         if is_blocked {
             return;
         }
-        if let Some((bytes, from)) = self.queued.take() {
-            self.context.record_output(self.id, bytes.get(from..).unwrap_or_default());
+        if let Some(bytes) = self.queued.take() {
+            self.context.record_output(self.id, bytes.as_slice());
             let owner = self.owner.borrow().clone();
             if let Some(owner) = owner {
                 owner.written(Ok(()));

@@ -10,7 +10,7 @@ mod tcp;
 use std::net::SocketAddr;
 
 pub(crate) use crate::uv::{
-    resolve, Owner, ReceiveBuffer, Resolution, ResolveOwner, StreamOwner, UvError,
+    resolve, Bytes, Owner, ReceiveBuffer, Resolution, ResolveOwner, StreamOwner, UvError,
 };
 pub(crate) use bridge::Bridge;
 pub(crate) use tcp::{parse_ip, TcpListener, TcpTransport};
@@ -24,8 +24,8 @@ pub(crate) trait Transport {
     /// Writes what can be written at once and returns how many bytes that was. 0 while a queued
     /// write is under way.
     fn try_write(&self, parts: [&[u8]; 2]) -> Result<usize, UvError>;
-    /// Queues `bytes[from..]`; `written` follows.
-    fn write(&self, bytes: Vec<u8>, from: usize) -> Result<(), UvError>;
+    /// Queues `bytes`; `written` follows.
+    fn write(&self, bytes: Bytes) -> Result<(), UvError>;
     /// Ends our side after everything queued; `shut` follows.
     fn shutdown(&self) -> Result<(), UvError>;
     /// Makes `close` reset the connection instead of ending it, where there is such a difference.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use super::{StreamOwner, Transport, UvError};
+use super::{Bytes, StreamOwner, Transport, UvError};
 use crate::context::Context;
 use crate::uv::Tcp;
 
@@ -51,8 +51,8 @@ impl Transport for TcpTransport {
         self.0.try_write(parts)
     }
 
-    fn write(&self, bytes: Vec<u8>, from: usize) -> Result<(), UvError> {
-        self.0.write(bytes, from)
+    fn write(&self, bytes: Bytes) -> Result<(), UvError> {
+        self.0.write(bytes)
     }
 
     fn shutdown(&self) -> Result<(), UvError> {

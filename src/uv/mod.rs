@@ -28,6 +28,7 @@
 //! No panic crosses into C: each trampoline runs inside [`handle::guard`].
 
 mod address;
+mod bytes;
 mod dns;
 mod error;
 mod event_loop;
@@ -38,6 +39,7 @@ mod timer;
 pub(crate) mod wake;
 mod watcher;
 
+pub(crate) use bytes::Bytes;
 pub(crate) use dns::{resolve, Resolution, ResolveOwner};
 pub(crate) use error::UvError;
 pub(crate) use event_loop::Loop;

@@ -9,6 +9,7 @@ use std::slice;
 use libuv_sys2 as sys;
 
 use super::address::SocketAddress;
+use super::bytes::Bytes;
 use super::error::UvError;
 use super::event_loop::Loop;
 use super::handle::{guard, Core, Owner};
@@ -65,7 +66,7 @@ pub(crate) struct Tcp(Rc<TcpCore>);
 struct WriteRequest {
     raw: sys::uv_write_t,
     core: Rc<TcpCore>,
-    _bytes: Vec<u8>,
+    _bytes: Bytes,
 }
 
 struct ConnectRequest {
@@ -195,10 +196,10 @@ impl Tcp {
         }
     }
 
-    /// Queues `bytes[from..]`; `written` follows.
-    pub(crate) fn write(&self, bytes: Vec<u8>, from: usize) -> Result<(), UvError> {
+    /// Queues `bytes`; `written` follows.
+    pub(crate) fn write(&self, bytes: Bytes) -> Result<(), UvError> {
         let raw = self.stream()?;
-        let part = buf(bytes.get(from..).unwrap_or_default());
+        let part = buf(bytes.as_slice());
         // SAFETY: uv_write_t is plain data that libuv initialises.
         let zeroed = unsafe { std::mem::zeroed::<sys::uv_write_t>() };
         let request = Box::into_raw(Box::new(WriteRequest {
@@ -210,7 +211,8 @@ impl Tcp {
         let raw_request = unsafe { &raw mut (*request).raw };
         // SAFETY: as above; libuv leaves `data` alone.
         unsafe { (*raw_request).data = request.cast() };
-        // SAFETY: U3, U5: the bytes are owned by the request and do not move (a Vec's heap block).
+        // SAFETY: U3, U5: the request owns the bytes, or a share of them, and they do not move (a
+        // Vec's heap block).
         let status = unsafe {
             (self.0.on().uv().uv_write)(raw_request, raw, &raw const part, 1, Some(on_write))
         };

@@ -1,0 +1,403 @@
+//! One message to many connections: framed once, compressed once, and shared.
+//!
+//! A small frame is kept in the context's log until the turn is over, where its receivers have spans
+//! ([`Log`](crate::context::Log)): the messages that a connection gets in a turn lie side by side
+//! there, and leave in one write. A large frame is written from the publisher's memory at once; what
+//! the system of some receiver does not take is copied once, for all of them.
+//!
+//! # Order
+//! What is sent to a connection goes out in this order: the write in flight, the cork, the span of the
+//! log, the backlog. A connection has a span only while nothing is in flight, and a backlog that is
+//! ready only while something is. What is sent by itself behind a span makes the connection copy the
+//! span into its cork; behind a backlog it joins it. While a message is being sent in fragments what is
+//! published is held back: data frames of two messages must not mix (RFC 6455 section 5.4).
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::connection::{Connection, Flags, Phase};
+use super::sending::{HIGH_WATER, WRITE_THROUGH};
+use super::Table;
+use crate::context::{Context, Span};
+use crate::protocol::deflate::CompressorConfig;
+use crate::protocol::{encode_header, Opcode, Role};
+use crate::transport::{Bytes, Transport};
+
+/// What becomes of a connection that has too much unsent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Overflow {
+    /// It does not get the message.
+    Drop,
+    /// It is dropped itself.
+    Close,
+}
+
+/// A message on its way to many connections of one context.
+pub(crate) struct Publication<'a> {
+    context: &'a Rc<Context>,
+    table: &'a Table,
+    opcode: Opcode,
+    message: &'a [u8],
+    compress: bool,
+    plain: Option<Frame<'a>>,
+    /// By setting. Nothing stands for a message that does not get shorter.
+    compressed: Vec<(CompressorConfig, Option<Frame<'a>>)>,
+}
+
+enum Frame<'a> {
+    Logged(Span),
+    Large(Large<'a>),
+}
+
+struct Large<'a> {
+    header: Vec<u8>,
+    payload: Cow<'a, [u8]>,
+    /// Header and payload, once somebody has to wait for the system.
+    shared: OnceCell<Rc<Vec<u8>>>,
+}
+
+/// Published frames that a connection still has to write.
+#[derive(Default)]
+pub(super) struct Backlog {
+    /// Behind what is in flight.
+    ready: VecDeque<Bytes>,
+    /// Behind a message that is being sent in fragments.
+    held: VecDeque<Bytes>,
+    ready_len: usize,
+    held_len: usize,
+}
+
+impl<'a> Publication<'a> {
+    /// A message, to be compressed where that was agreed on if `compress` says so.
+    pub(crate) fn new(
+        context: &'a Rc<Context>,
+        table: &'a Table,
+        opcode: Opcode,
+        message: &'a [u8],
+        compress: bool,
+    ) -> Self {
+        context.relieve_log();
+        Self { context, table, opcode, message, compress, plain: None, compressed: Vec::new() }
+    }
+
+    /// Sends the message to each of `receivers` that is an open server connection of the context, but
+    /// not to `except`. A receiver that has more than `max_backpressure` bytes unsent does not get it;
+    /// `overflow` says what becomes of it. Returns how many have got it.
+    pub(crate) fn send(
+        mut self,
+        receivers: &[u32],
+        except: u32,
+        max_backpressure: usize,
+        overflow: Overflow,
+    ) -> u32 {
+        let (mut sent, mut dropped) = (0, 0);
+        let mut too_slow = Vec::new();
+        for id in receivers.iter().filter(|id| **id != except) {
+            self.table.with_connection(*id, |connection| {
+                if !connection.may_get_from(self.context) {
+                    return;
+                }
+                if connection.backpressure() > max_backpressure {
+                    dropped += 1;
+                    if overflow == Overflow::Close {
+                        too_slow.push(Rc::clone(connection));
+                    }
+                    return;
+                }
+                self.send_to(connection);
+                sent += 1;
+            });
+        }
+        // Whatever their ends bring about, nothing is borrowed any more.
+        for connection in too_slow {
+            connection.terminate();
+        }
+        self.context.counters().messages_sent(sent);
+        self.context.counters().messages_dropped(dropped);
+        sent
+    }
+
+    fn send_to(&mut self, connection: &Connection) {
+        let Self { context, table, opcode, message, .. } = *self;
+        // Within a message the compressor of its own is in use.
+        let may_compress = self.compress && !connection.flags.has(Flags::FRAGMENTING);
+        let setting = may_compress.then(|| connection.setting_for(message.len())).flatten();
+        if let Some(setting) = setting {
+            let known = self.compressed.iter().position(|(of, _)| *of == setting);
+            let place = known.unwrap_or_else(|| {
+                let payload = table.deflate().compress_once(setting, message);
+                let frame = payload.map(|bytes| Frame::new(context, opcode, true, bytes.into()));
+                self.compressed.push((setting, frame));
+                self.compressed.len() - 1
+            });
+            if let Some((_, Some(frame))) = self.compressed.get(place) {
+                connection.context_is_stale();
+                connection.queue_published(frame);
+                return;
+            }
+        }
+        let plain = || Frame::new(context, opcode, false, message.into());
+        connection.queue_published(self.plain.get_or_insert_with(plain));
+    }
+}
+
+impl<'a> Frame<'a> {
+    fn new(context: &Context, opcode: Opcode, rsv1: bool, payload: Cow<'a, [u8]>) -> Self {
+        let len = payload.len() as u64;
+        let header = encode_header(Role::Server, opcode, true, rsv1, len, None);
+        if payload.len() < WRITE_THROUGH {
+            return Self::Logged(context.log().append(|log| {
+                header.append_to(log);
+                log.extend_from_slice(&payload);
+            }));
+        }
+        Self::Large(Large { header: header.to_vec(), payload, shared: OnceCell::new() })
+    }
+}
+
+impl Large<'_> {
+    fn bytes(&self, from: usize) -> Bytes {
+        let whole = self.shared.get_or_init(|| Rc::new([&self.header, &*self.payload].concat()));
+        Bytes::shared(Rc::clone(whole), from)
+    }
+}
+
+impl Backlog {
+    /// The buffer at the end of what is ready.
+    fn tail(queue: &mut VecDeque<Bytes>) -> Option<&mut Vec<u8>> {
+        if queue.back_mut().is_none_or(|last| last.own_mut().is_none()) {
+            queue.push_back(Bytes::own(Vec::new(), 0));
+        }
+        queue.back_mut().and_then(Bytes::own_mut)
+    }
+}
+
+impl Connection {
+    /// Whether it takes part in what is published in `context`.
+    fn may_get_from(&self, context: &Rc<Context>) -> bool {
+        self.is_open() && self.role == Role::Server && Rc::ptr_eq(&self.context, context)
+    }
+
+    /// Bytes that wait because the system takes no more, or a message is not whole.
+    fn backpressure(&self) -> usize {
+        if self.in_flight.get() > 0 {
+            self.queued()
+        } else {
+            self.held_back()
+        }
+    }
+
+    /// Bytes that wait for the end of a message.
+    pub(super) fn held_back(&self) -> usize {
+        if !self.flags.has(Flags::TRAILED) {
+            return 0;
+        }
+        self.backlog.borrow().as_deref().map_or(0, |backlog| backlog.held_len)
+    }
+
+    /// Bytes behind the cork.
+    pub(super) fn trail(&self) -> usize {
+        let backlog = self.backlog.borrow();
+        let behind = backlog.as_deref().map_or(0, |of| of.ready_len + of.held_len);
+        self.logged.get().len() + behind
+    }
+
+    fn queue_published(&self, frame: &Frame<'_>) {
+        if self.flags.has(Flags::FRAGMENTING) {
+            return self.hold_back(frame);
+        }
+        match frame {
+            Frame::Logged(span) if self.in_flight.get() == 0 => self.follow_log(*span),
+            Frame::Logged(span) => {
+                self.context.log().with(*span, |bytes| self.cork_bytes(bytes));
+            }
+            Frame::Large(large) => self.write_large(large),
+        }
+        if self.in_flight.get() > 0 && self.queued() > HIGH_WATER {
+            self.flags.set(Flags::ABOVE);
+        }
+    }
+
+    /// Puts a part of the log behind what is corked.
+    fn follow_log(&self, span: Span) {
+        let present = self.logged.get();
+        if present.is_empty() {
+            self.logged.set(span);
+            self.flags.set(Flags::TRAILED);
+            self.mark_dirty();
+        } else if let Some(joined) = present.joined(span) {
+            self.logged.set(joined);
+        } else {
+            // Something that it did not get lies in between.
+            self.context.log().with(span, |bytes| self.cork_bytes(bytes));
+        }
+    }
+
+    fn write_large(&self, large: &Large<'_>) {
+        if self.in_flight.get() == 0 {
+            self.write_corked_once();
+        }
+        if self.phase.get() >= Phase::Closing {
+            return;
+        }
+        if self.in_flight.get() > 0 {
+            return self.wait(large.bytes(0));
+        }
+        let Some(transport) = self.transport.get() else {
+            return;
+        };
+        match transport.try_write([&large.header, &large.payload]) {
+            Ok(taken) => {
+                self.progress(taken);
+                if taken < large.header.len() + large.payload.len() {
+                    self.queue_write(large.bytes(taken));
+                }
+            }
+            // The stream is broken: the peer is gone (1006).
+            Err(_) => self.close_handles(),
+        }
+    }
+
+    /// Puts bytes behind what is in flight.
+    fn wait(&self, bytes: Bytes) {
+        let mut backlog = self.backlog.borrow_mut();
+        let backlog = backlog.get_or_insert_default();
+        backlog.ready_len += bytes.as_slice().len();
+        backlog.ready.push_back(bytes);
+        self.flags.set(Flags::TRAILED);
+    }
+
+    /// Keeps a frame until the message that is being sent is whole.
+    fn hold_back(&self, frame: &Frame<'_>) {
+        let mut backlog = self.backlog.borrow_mut();
+        let Backlog { held, held_len, .. } = &mut **backlog.get_or_insert_default();
+        match frame {
+            Frame::Logged(span) => {
+                *held_len += span.len();
+                let keep = |bytes: &[u8]| {
+                    if let Some(tail) = Backlog::tail(held) {
+                        tail.extend_from_slice(bytes);
+                    }
+                };
+                self.context.log().with(*span, keep);
+            }
+            Frame::Large(large) => {
+                let bytes = large.bytes(0);
+                *held_len += bytes.as_slice().len();
+                held.push_back(bytes);
+            }
+        }
+        self.flags.set(Flags::TRAILED);
+    }
+
+    /// The last fragment of a message is sent: what was held back follows it.
+    pub(super) fn message_is_whole(&self) {
+        self.flags.clear(Flags::FRAGMENTING);
+        let held = match self.backlog.borrow_mut().as_deref_mut() {
+            Some(backlog) => {
+                backlog.held_len = 0;
+                std::mem::take(&mut backlog.held)
+            }
+            None => return,
+        };
+        for mut bytes in held {
+            if let Some(small) = bytes.own_mut() {
+                self.cork_bytes(small);
+                continue;
+            }
+            if self.in_flight.get() == 0 {
+                self.write_corked_once();
+            }
+            self.wait(bytes);
+            if self.in_flight.get() == 0 {
+                self.write_corked_once();
+            }
+        }
+    }
+
+    /// Lets `fill` append to whatever is last: the cork, with the span of the log copied into it, or
+    /// the backlog.
+    pub(super) fn cork_behind(&self, fill: impl FnOnce(&mut Vec<u8>)) {
+        let mut backlog = self.backlog.borrow_mut();
+        match backlog.as_deref_mut().filter(|backlog| !backlog.ready.is_empty()) {
+            Some(backlog) => {
+                if let Some(tail) = Backlog::tail(&mut backlog.ready) {
+                    let before = tail.len();
+                    fill(tail);
+                    backlog.ready_len += tail.len() - before;
+                }
+            }
+            None => {
+                let mut cork = self.cork.borrow_mut();
+                if cork.capacity() == 0 {
+                    *cork = self.context.buffers().take();
+                }
+                let span = self.logged.take();
+                self.context.log().with(span, |bytes| cork.extend_from_slice(bytes));
+                fill(&mut cork);
+                if backlog.is_none() {
+                    self.flags.clear(Flags::TRAILED);
+                }
+            }
+        }
+    }
+
+    /// Writes `cork` and what is behind it, while nothing is in flight.
+    pub(super) fn write_trail(&self, transport: &dyn Transport, mut cork: Vec<u8>) {
+        let span = self.logged.take();
+        let broken = self.context.log().with(span, |logged| {
+            let total = cork.len() + logged.len();
+            let Ok(taken) = transport.try_write([&cork, logged]) else {
+                return true;
+            };
+            self.progress(taken);
+            if taken < total {
+                let from = taken.saturating_sub(cork.len());
+                let at = taken.min(cork.len());
+                cork.extend_from_slice(logged.get(from..).unwrap_or_default());
+                self.queue_write(Bytes::own(cork, at));
+            } else {
+                self.context.buffers().give_back(cork);
+            }
+            false
+        });
+        if broken || !self.write_backlog(transport) {
+            // The stream is broken: the peer is gone (1006).
+            self.close_handles();
+        }
+    }
+
+    /// Writes what is ready until the system takes no more. Returns false if the stream is broken.
+    fn write_backlog(&self, transport: &dyn Transport) -> bool {
+        while self.in_flight.get() == 0 {
+            let next = self.backlog.borrow_mut().as_deref_mut().and_then(|backlog| {
+                let next = backlog.ready.pop_front()?;
+                backlog.ready_len -= next.as_slice().len();
+                Some(next)
+            });
+            let Some(mut bytes) = next else {
+                self.forget_empty_backlog();
+                return true;
+            };
+            let Ok(taken) = transport.try_write([bytes.as_slice(), &[]]) else {
+                return false;
+            };
+            self.progress(taken);
+            if taken < bytes.as_slice().len() {
+                bytes.advance(taken);
+                self.queue_write(bytes);
+            }
+        }
+        true
+    }
+
+    fn forget_empty_backlog(&self) {
+        let mut backlog = self.backlog.borrow_mut();
+        if backlog.as_deref().is_none_or(|backlog| backlog.held.is_empty()) {
+            backlog.take();
+            self.flags.clear(Flags::TRAILED);
+        }
+    }
+}
