@@ -131,6 +131,32 @@ declare class WebSocket extends EventEmitter {
   resume(): void;
 
   /**
+   * Subscribes this connection to a topic of its server. Not in `ws`. A topic is any string, and
+   * compared as it is: nothing in it is a wildcard. Topics of different servers have nothing to do
+   * with each other. A connection leaves all its topics when it is open no longer.
+   *
+   * @returns Whether it is subscribed now: false if it is not open
+   * @throws {Error} This is a client
+   * @throws {TypeError} `topic` is no string
+   */
+  subscribe(topic: string): boolean;
+  /** Ends a subscription, and returns whether there was one. Not in `ws`. */
+  unsubscribe(topic: string): boolean;
+  /** Returns whether this connection has subscribed to a topic. Not in `ws`. */
+  isSubscribed(topic: string): boolean;
+  /** Returns the topics that this connection has subscribed to. Not in `ws`. */
+  getTopics(): string[];
+
+  /**
+   * Sends a message to all subscribers of a topic but this connection. Not in `ws`. This one need
+   * neither be a subscriber nor be open: it may say in its 'close' that it has gone. Otherwise as
+   * `publish()` of the server.
+   *
+   * @throws {Error} This is a client
+   */
+  publish(topic: string, data: WebSocket.PublishData, options?: WebSocket.PublishOptions): number;
+
+  /**
    * Sends a message: text if `data` is a string or a number, binary otherwise. `undefined`, `null`
    * and the like are an empty message. A Blob is read first, and what is sent meanwhile waits.
    *
@@ -307,6 +333,32 @@ declare namespace WebSocket {
     | { valueOf(): readonly number[] }
     | { valueOf(): string }
     | { [Symbol.toPrimitive](hint: string): string };
+
+  /** What `publish()` and `broadcast()` take. */
+  type PublishData = string | ArrayBufferView | ArrayBuffer | SharedArrayBuffer;
+
+  /** Options of a message to many. */
+  interface PublishOptions {
+    /** Whether to send a binary message. Default: unless `data` is a string. */
+    binary?: boolean | undefined;
+    /**
+     * Whether to compress the message (RFC 7692) where that was agreed on, and where it is not
+     * shorter than the `threshold`. Default true. The message is compressed by itself, so that all
+     * can share it; a connection with context takeover begins a new context behind it.
+     */
+    compress?: boolean | undefined;
+    /**
+     * Bytes that may wait for a receiver. Who has more of them when the message is sent is too slow,
+     * and does not get it. Default 1,048,576. At least 0, or Infinity.
+     */
+    maxBackpressure?: number | undefined;
+    /**
+     * What becomes of a receiver that is too slow: with `'drop'` it misses the message, with
+     * `'close'` it is terminated, too, and sees 1006. Default `'drop'`. Both are counted in
+     * `messagesDropped` of `context.stats()`.
+     */
+    overflow?: 'drop' | 'close' | undefined;
+  }
 
   /** What 'message' brings, by `binaryType`. */
   type RawData = Buffer | ArrayBuffer | Buffer[];
@@ -617,6 +669,30 @@ declare namespace WebSocket {
       callback: (client: InstanceType<T>, request: StreamRequest) => void,
     ): void;
 
+    /**
+     * Sends a message to all subscribers of a topic. Not in `ws`. The message is framed once, and
+     * compressed once for all peers that it is compressed for. All messages of one turn of the loop
+     * share a write per receiver.
+     *
+     * A message goes out behind what was sent to the receiver before. It never comes between the
+     * fragments of another one, but waits for its end.
+     *
+     * @param data A string is sent as text, anything else as binary. Its memory may be reused at once
+     * @returns How many connections the message went to: those that were open and not too slow
+     * @throws {TypeError | RangeError} An argument is not that; nothing was sent then
+     */
+    publish(topic: string, data: PublishData, options?: PublishOptions): number;
+
+    /**
+     * Sends a message to all `clients`; otherwise as `publish()`.
+     *
+     * @throws {Error} Without the option `clientTracking`
+     */
+    broadcast(data: PublishData, options?: PublishOptions): number;
+
+    /** Returns how many connections have subscribed to a topic. Not in `ws`. */
+    numSubscribers(topic: string): number;
+
     /** Decides by `path` whether a request is for this server. May be replaced. */
     shouldHandle(request: InstanceType<U>): boolean | Promise<boolean>;
 
@@ -786,6 +862,8 @@ declare namespace WebSocket {
     messagesReceived: number;
     /** Messages sent since the start. */
     messagesSent: number;
+    /** Messages to many that slow receivers did not get, since the start; see `overflow`. */
+    messagesDropped: number;
   }
 
   /**

@@ -260,6 +260,7 @@ describe('stats()', () => {
       bytesBuffered: 0,
       messagesReceived: 2,
       messagesSent: 2,
+      messagesDropped: 0,
       closing: 0,
     });
     expect(stats.bytesReceived).toBeGreaterThan(2000);

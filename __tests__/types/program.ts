@@ -45,6 +45,13 @@ wss.on('connection', (socket, request: http.IncomingMessage) => {
   socket.on('close', (code: number, reason: Buffer) => console.log(code, reason.toString()));
   socket.on('pong', (data: Buffer) => console.log(data));
 });
+const delivered: number = wss.publish('topic', Buffer.alloc(1), { overflow: 'close' });
+wss.broadcast('text', { binary: true, compress: false, maxBackpressure: delivered });
+wss.clients.forEach((socket) => {
+  const isSubscribed: boolean = socket.subscribe('topic') && socket.isSubscribed('topic');
+  console.log(isSubscribed, socket.getTopics().length, wss.numSubscribers('topic'));
+  console.log(socket.publish('topic', new ArrayBuffer(1)), socket.unsubscribe('topic'));
+});
 wss.on('headers', (headers: string[]) => headers.push('X-Header: value'));
 wss.off('error', (error: Error) => console.log(error.message));
 wss.addListener('connection', (socket) => socket.terminate());
