@@ -1,6 +1,7 @@
 // Messages to many connections: topics, publish() and broadcast(). ws has neither.
 
 const { once } = require('node:events');
+const http2 = require('node:http2');
 const zlib = require('node:zlib');
 
 const {
@@ -17,10 +18,11 @@ const {
   thrownBy,
 } = require('./support/fixtures.js');
 const frames = require('./support/frames.js');
+const { makeCertificate } = require('./support/certificate.js');
 const { turn, until } = require('./support/tools.js');
 const uvws = require('./support/uvws.js');
 
-const { Context } = uvws;
+const { Context, WebSocket, WebSocketServer } = uvws;
 const MIB = 1024 * 1024;
 
 const describeOurs = Context === undefined ? describe.skip : describe;
@@ -736,6 +738,79 @@ describeOurs('compression', () => {
     const wire = Context.default.stats().bytesSent - before;
     expect(wire).toBeGreaterThan(3 * 20_000);
     expect(wire).toBeLessThan(3 * 150_000);
+  });
+});
+
+describeOurs('connections that a stream carries', () => {
+  /** A server over TLS and over HTTP/2, with a client of each kind. */
+  async function mixed() {
+    const certificate = makeCertificate();
+    const server = http2.createSecureServer({ ...certificate, allowHTTP1: true });
+    const wss = new WebSocketServer({ server });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address();
+    const overTls = dial(`wss://localhost:${port}`, { ca: certificate.cert, family: 4 });
+    await once(overTls, 'open');
+    const session = http2.connect(`https://localhost:${port}`, {
+      ca: certificate.cert,
+      lookup: (_name, _options, callback) => callback(null, [{ address: '127.0.0.1', family: 4 }]),
+    });
+    await once(session, 'remoteSettings');
+    const stream = session.request({
+      ':method': 'CONNECT',
+      ':protocol': 'websocket',
+      ':path': '/',
+      'sec-websocket-version': '13',
+    });
+    await once(stream, 'response');
+    defer(async () => {
+      for (const socket of wss.clients) socket.terminate();
+      wss.close();
+      session.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    });
+    const overHttp2 = new WebSocket(null, undefined, {});
+    overHttp2._isServer = false;
+    overHttp2.setSocket(stream, Buffer.alloc(0));
+    const clients = [overTls, overHttp2];
+    return { wss, clients, inboxes: clients.map(collect) };
+  }
+
+  test('take part, and get everything in order', async () => {
+    const { wss, inboxes } = await mixed();
+    for (const ws of wss.clients) expect(ws.subscribe('topic')).toBe(true);
+    const expected = [];
+    for (let i = 0; i < 40; i++) {
+      const text = `${i} `.padEnd(i % 4 === 0 ? 30_000 : 50, '.');
+      expected.push(text);
+      if (i % 5 === 0) for (const ws of wss.clients) ws.send(text);
+      else expect(wss.publish('topic', text)).toBe(2);
+      if (i % 16 === 0) await turn();
+    }
+    await until(() => inboxes.every((messages) => messages.length === expected.length));
+    for (const messages of inboxes) expect(messages).toEqual(expected);
+  });
+
+  test('queue what their streams do not take, and miss what is too much', async () => {
+    const { wss, clients, inboxes } = await mixed();
+    for (const client of clients) client.pause();
+    const large = 'x'.repeat(MIB);
+    let delivered = 0;
+    for (let i = 0; i < 64; i++) {
+      delivered += wss.broadcast(large);
+      await turn();
+    }
+    expect(delivered).toBeLessThan(128);
+    for (const client of clients) client.resume();
+    const isIdle = () => [...wss.clients].every((ws) => ws.bufferedAmount === 0);
+    await until(isIdle, 'empty queues', 20_000);
+    expect(wss.broadcast('end')).toBe(2);
+    await until(() => inboxes.every((messages) => messages.at(-1) === 'end'), 'the end', 20_000);
+    expect(inboxes[0].length + inboxes[1].length).toBe(delivered + 2);
+    for (const messages of inboxes) {
+      expect(messages.slice(0, -1).every((text) => text === large)).toBe(true);
+    }
   });
 });
 
