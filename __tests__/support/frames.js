@@ -54,13 +54,24 @@ function closeFrame(code, reason = '', options) {
 
 /** Cuts a stream of bytes into frames. */
 class FrameReader {
+  /** What has arrived, in pieces: joining them each time would take as long as copying all again. */
+  #pieces = [];
+  #length = 0;
+  /** Bytes without which there is no whole frame. */
+  #due = 2;
+
   constructor() {
     this.buffered = Buffer.alloc(0);
   }
 
   /** Takes bytes and returns the frames that are whole now. */
   push(bytes) {
-    this.buffered = Buffer.concat([this.buffered, bytes]);
+    this.#pieces.push(bytes);
+    this.#length += bytes.length;
+    if (this.buffered.length + this.#length < this.#due) return [];
+    this.buffered = Buffer.concat([this.buffered, ...this.#pieces.splice(0)]);
+    this.#length = 0;
+    this.#due = 2;
     const frames = [];
     for (;;) {
       const next = this.#next();
@@ -85,7 +96,10 @@ class FrameReader {
       offset = 10;
     }
     const start = offset + (isMasked ? 4 : 0);
-    if (buffered.length < start + length) return null;
+    if (buffered.length < start + length) {
+      this.#due = start + length;
+      return null;
+    }
     const payload = Buffer.from(buffered.subarray(start, start + length));
     if (isMasked) {
       for (let i = 0; i < length; i++) payload[i] ^= buffered[offset + (i & 3)];
