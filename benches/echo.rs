@@ -1,5 +1,6 @@
-//! Echoes messages through the protocol core a given number of times, for
-//! `scripts/instructions.js`, which counts the instructions.
+//! Echoes messages through the protocol core a given number of times, or reads a
+//! request of the opening handshake, for `scripts/instructions.js`, which counts
+//! the instructions.
 //!
 //! ```text
 //! echo --list
@@ -10,6 +11,7 @@
 
 use std::hint::black_box;
 
+use uvws::protocol::handshake::server::{parse_request, HandshakeLimits, HeadScanner};
 use uvws::protocol::{apply_mask, encode_header, Config, Event, Opcode, Payload, Receiver, Role};
 
 const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
@@ -101,6 +103,31 @@ fn echo(role: Role, receiver: &mut Receiver, read: &mut [u8], out: &mut Vec<u8>)
     }
 }
 
+/// Sizes of requests: a head that is twice as long takes twice the instructions.
+const HEADS: [(&str, usize); 3] = [("head-500", 500), ("head-1k", 1_000), ("head-2k", 2_000)];
+
+/// A request of this size, of as many header lines as fit.
+fn request(size: usize) -> Vec<u8> {
+    let mut head = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        .to_owned();
+    while head.len() + 8 < size {
+        head.push_str("a: b\r\n");
+    }
+    head.push_str("\r\n");
+    head.into_bytes()
+}
+
+/// Finds the end of a request that comes in four reads, and parses it.
+fn read_request(head: &[u8]) {
+    let limits = HandshakeLimits::default();
+    let mut scanner = HeadScanner::new(limits.max_header_size);
+    for quarter in 1..=4 {
+        black_box(scanner.scan(&head[..head.len() * quarter / 4]).unwrap());
+    }
+    black_box(parse_request(black_box(head), &limits).unwrap());
+}
+
 fn main() {
     let arguments: Vec<String> =
         std::env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -109,12 +136,19 @@ fn main() {
             for case in cases() {
                 println!("{}", case.name);
             }
+            for (name, _) in HEADS {
+                println!("{name}");
+            }
             return;
         }
         [name, count] => (name, count.parse::<usize>().unwrap()),
         // What `cargo bench` gives.
         _ => return println!("echo --list, or echo CASE COUNT; see scripts/instructions.js"),
     };
+    if let Some((_, size)) = HEADS.into_iter().find(|head| head.0 == name) {
+        let head = request(size);
+        return (0..count).for_each(|_| read_request(black_box(&head)));
+    }
     let case = cases().into_iter().find(|case| case.name == name).unwrap();
     let stream = encode(&case);
     let mut receiver = Receiver::new(&Config::new(case.role));

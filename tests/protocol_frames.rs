@@ -356,6 +356,7 @@ fn errors_read_as_those_of_ws() {
         assert_eq!(error.close_code(), close_code);
         assert_eq!(error.to_string(), format!("Invalid WebSocket frame: {message}"));
         assert_eq!(error.is_range_error(), error != InvalidUtf8);
+        assert_eq!(error.errno(), None);
     }
     let unprefixed = [
         (

@@ -114,3 +114,34 @@ fn damaged_handshakes_are_answered_and_never_panic() {
         assert!(parse_response(&bytes, [0; 16], None, false).is_err());
     }
 }
+
+#[test]
+fn a_host_or_origin_of_any_bytes_is_accepted_or_refused_by_its_characters_alone() {
+    const HOST: &[u8] = b"!$&'()*+,-.:;=[]_~%";
+    let mut random = Random::new(13);
+    let limits = HandshakeLimits::default();
+    let (before, after) = {
+        let text = core::str::from_utf8(REQUEST).unwrap();
+        let (before, after) = text.split_once("localhost:80").unwrap();
+        (before.as_bytes(), after.as_bytes())
+    };
+    let accepts = |head: &[u8]| {
+        let end = HeadScanner::new(limits.max_header_size).scan(head);
+        end == Ok(Some(head.len())) && parse_request(head, &limits).is_ok()
+    };
+    for round in 0..100_000 {
+        // Some of any bytes, some of those that stand in such values.
+        let mut value = random.bytes(1 + round % 20);
+        if round % 2 == 0 {
+            value.iter_mut().for_each(|byte| *byte = b"a0.:-[]@/ \t%#?\\"[usize::from(*byte) % 15]);
+        }
+        let plain = !value.iter().any(|byte| matches!(byte, 0..=8 | 10..=31 | 127));
+        let trimmed = value.trim_ascii();
+        let is_host = !trimmed.is_empty()
+            && trimmed.iter().all(|byte| byte.is_ascii_alphanumeric() || HOST.contains(byte));
+        let as_host = [before, &value, after].concat();
+        assert_eq!(accepts(&as_host), plain && is_host, "{value:02x?}");
+        let origin = [before, b"a\r\nOrigin: ", &value, after].concat();
+        assert_eq!(accepts(&origin), plain, "{value:02x?}");
+    }
+}

@@ -25,7 +25,7 @@ pub fn request(data: &[u8]) {
     let seed = input.byte();
     let stream = input.0;
     let found = scan_in_any_reads(stream, limits.max_header_size, seed);
-    // What the scanner has not passed is parsed too: the parser does not rely on it.
+    // What the scanner has not passed is parsed too: it may be refused, and never panic.
     check_refusal(stream, &limits);
     let Some(end) = found else {
         return;

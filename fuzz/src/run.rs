@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use uvws::protocol::deflate::{Decompressor, InflaterPool};
-use uvws::protocol::{Config, Event, ProtocolError, Receiver};
+use uvws::protocol::{Config, Event, Payload, ProtocolError, Receiver};
 
 /// An event that outlives its input.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,27 +77,48 @@ pub fn run<'a>(
     outcome
 }
 
+/// Feeds one read as an endpoint does: what can be lent is, and it is what
+/// `receive` gives for the same bytes. Where nothing is lent nothing is changed.
 fn feed(receiver: &mut Receiver, read: &[u8], outcome: &mut Outcome) {
     let mut read = read.to_vec();
     let mut position = 0;
     while position < read.len() {
         let was_concluded = receiver.is_concluded();
+        let mut copy = read[position..].to_vec();
         let rest = &mut read[position..];
         let length = rest.len();
-        match receiver.receive(rest) {
+        let lent = receiver.lend(rest).map(|lent| {
+            (
+                Event::Message { binary: lent.binary, payload: Payload::Borrowed(lent.payload) }
+                    .into(),
+                lent.consumed,
+            )
+        });
+        if lent.is_none() {
+            assert!(copy == rest, "nothing is lent, and yet the input has changed");
+        }
+        match receiver.receive(&mut copy) {
             Ok(step) => {
                 assert!(step.consumed > 0 && step.consumed <= length, "no progress");
                 position += step.consumed;
                 if let Some(event) = step.event {
                     assert!(!was_concluded, "an event after the end");
                     let closes = matches!(event, Event::Close { .. });
-                    outcome.events.push(event.into());
+                    let seen = event.into();
+                    if let Some(lent) = lent {
+                        assert_eq!(lent, (seen, step.consumed));
+                        outcome.events.push(lent.0);
+                    } else {
+                        outcome.events.push(seen);
+                    }
                     assert_eq!(receiver.is_concluded(), closes);
                 } else {
+                    assert!(lent.is_none(), "lent though it is no message");
                     assert_eq!(position, read.len(), "bytes are left though nothing came of them");
                 }
             }
             Err(error) => {
+                assert!(lent.is_none(), "lent though it is a fault");
                 assert!(!was_concluded, "an error after the end");
                 assert!(receiver.is_concluded());
                 assert_eq!((receiver.retained(), receiver.context_size()), (0, 0));
