@@ -4,7 +4,7 @@
 //! or copied, when the member is flushed; so the log is empty after every flush of the context, and
 //! only members that are marked dirty have spans.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// A log of this size is written out at once: a larger one saves no system call that would matter.
 const FULL: usize = 64 * 1024;
@@ -37,30 +37,79 @@ impl Span {
 
 /// See the module's documentation.
 #[derive(Default)]
-pub(crate) struct Log(RefCell<Vec<u8>>);
+pub(crate) struct Log {
+    bytes: RefCell<Vec<u8>>,
+    /// What was appended last.
+    last: Cell<Span>,
+}
 
 impl Log {
     /// Appends what `fill` does.
     pub(crate) fn append(&self, fill: impl FnOnce(&mut Vec<u8>)) -> Span {
-        let mut bytes = self.0.borrow_mut();
+        let mut bytes = self.bytes.borrow_mut();
         let from = bytes.len() as u32;
         fill(&mut bytes);
-        Span { from, to: bytes.len() as u32 }
+        let span = Span { from, to: bytes.len() as u32 };
+        self.last.set(span);
+        span
+    }
+
+    /// Appends what `fill` does to the part `present`. Returns nothing if that is not at the end, or
+    /// the log is full.
+    #[inline]
+    pub(crate) fn extend(&self, present: Span, fill: impl FnOnce(&mut Vec<u8>)) -> Option<Span> {
+        let mut bytes = self.bytes.borrow_mut();
+        if present.to as usize != bytes.len() || bytes.len() >= FULL {
+            return None;
+        }
+        fill(&mut bytes);
+        Some(Span { from: present.from, to: bytes.len() as u32 })
+    }
+
+    /// Puts what `fill` appends behind `present`, or anywhere if that is empty, and returns both as one.
+    /// What is there already is not kept twice. Returns nothing if something else is behind `present`,
+    /// or the log is full.
+    pub(crate) fn follow(&self, present: Span, fill: impl FnOnce(&mut Vec<u8>)) -> Option<Span> {
+        let mut bytes = self.bytes.borrow_mut();
+        let end = bytes.len();
+        if end >= FULL {
+            return None;
+        }
+        fill(&mut bytes);
+        let (before, new) = bytes.split_at(end);
+        let (first, from) = if present.is_empty() {
+            (None, self.last.get().from)
+        } else {
+            (Some(present.from), present.to)
+        };
+        let to = from + new.len() as u32;
+        let appended = Span { from: end as u32, to: bytes.len() as u32 };
+        if before.get(from as usize..to as usize) == Some(new) {
+            bytes.truncate(end);
+            return Some(Span { from: first.unwrap_or(from), to });
+        }
+        if first.is_some() {
+            bytes.truncate(end);
+            return None;
+        }
+        self.last.set(appended);
+        Some(appended)
     }
 
     /// Lends a part to `read`.
     pub(crate) fn with<T>(&self, span: Span, read: impl FnOnce(&[u8]) -> T) -> T {
-        let bytes = self.0.borrow();
+        let bytes = self.bytes.borrow();
         read(bytes.get(span.from as usize..span.to as usize).unwrap_or_default())
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.0.borrow().len() >= FULL
+        self.bytes.borrow().len() >= FULL
     }
 
     /// Forgets everything: nobody has a span.
     pub(super) fn clear(&self) {
-        let mut bytes = self.0.borrow_mut();
+        self.last.take();
+        let mut bytes = self.bytes.borrow_mut();
         bytes.clear();
         if bytes.capacity() > MAX_SPARE_CAPACITY {
             *bytes = Vec::new();

@@ -18,11 +18,11 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::connection::{Connection, Flags, Phase};
-use super::sending::{HIGH_WATER, WRITE_THROUGH};
+use super::sending::{CORK_LIMIT, HIGH_WATER, WRITE_THROUGH};
 use super::Table;
 use crate::context::{Context, Span};
 use crate::protocol::deflate::CompressorConfig;
-use crate::protocol::{encode_header, Opcode, Role};
+use crate::protocol::{encode_header, Header, Opcode, Role};
 use crate::transport::{Bytes, Transport};
 
 /// What becomes of a connection that has too much unsent.
@@ -233,6 +233,49 @@ impl Connection {
             // Something that it did not get lies in between.
             self.context.log().with(span, |bytes| self.cork_bytes(bytes));
         }
+    }
+
+    /// Keeps a frame that is sent to this connection alone in the log, too. So a connection needs no
+    /// buffer of its own, and who sends the same message to one connection after the other has it once.
+    /// Returns false if it has to be corked.
+    #[inline]
+    pub(super) fn log_frame(&self, header: &Header, payload: &[u8]) -> bool {
+        let fill = |log: &mut Vec<u8>| {
+            header.append_to(log);
+            log.extend_from_slice(payload);
+        };
+        let present = self.logged.get();
+        if payload.len() >= WRITE_THROUGH {
+            return false;
+        }
+        if present.is_empty() {
+            return self.begin_in_log(fill);
+        }
+        let log = self.context.log();
+        match log.extend(present, fill).or_else(|| log.follow(present, fill)) {
+            Some(span) => self.logged.set(span),
+            None if present.len() < CORK_LIMIT / 2 => return false,
+            // Too much to copy it into the cork.
+            None => {
+                self.write_corked();
+                return false;
+            }
+        }
+        true
+    }
+
+    fn begin_in_log(&self, fill: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let is_idle = self.in_flight.get() == 0
+            && !self.flags.has(Flags::TRAILED)
+            && self.cork.borrow().is_empty();
+        let begun = if is_idle { self.context.log().follow(Span::default(), fill) } else { None };
+        let Some(span) = begun else {
+            return false;
+        };
+        self.logged.set(span);
+        self.flags.set(Flags::TRAILED);
+        self.mark_dirty();
+        true
     }
 
     fn write_large(&self, large: &Large<'_>) {

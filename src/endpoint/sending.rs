@@ -13,7 +13,7 @@ use crate::transport::{Bytes, UvError};
 pub(super) const WRITE_THROUGH: usize = 16 * 1024;
 /// A cork that has grown to this size is flushed at once: waiting longer saves no system call that
 /// would matter, and costs memory.
-const CORK_LIMIT: usize = 64 * 1024;
+pub(super) const CORK_LIMIT: usize = 64 * 1024;
 /// Unsent bytes above which `send` reports pressure, and a `drain` follows. As in libwebsockets'
 /// and browsers' practice, some thousand small messages.
 pub(super) const HIGH_WATER: usize = 1024 * 1024;
@@ -80,7 +80,8 @@ impl Connection {
         if notify {
             self.notify_when_sent();
         }
-        if self.queued() > HIGH_WATER {
+        // While nothing is in flight, no more is corked than CORK_LIMIT.
+        if self.in_flight.get() > 0 && self.queued() > HIGH_WATER {
             self.flags.set(Flags::ABOVE);
             return Pressure::High;
         }
@@ -193,6 +194,9 @@ impl Connection {
         if mask.is_none() && payload.len() >= WRITE_THROUGH && self.in_flight.get() == 0 {
             self.cork_with(|cork| header.append_to(cork));
             self.write_through(payload);
+            return true;
+        }
+        if mask.is_none() && self.log_frame(&header, payload) {
             return true;
         }
         let mut len = 0;
