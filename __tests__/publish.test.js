@@ -891,6 +891,50 @@ describeOurs('a server that has been closed', () => {
   });
 });
 
+testOurs('send() in a loop over the clients gives each what the data is at its turn', async () => {
+  const { wss, servers, inboxes } = await group(5);
+  const expected = servers.map(() => []);
+  const send = (server, data) => {
+    server.send(data, { binary: false });
+    expected[servers.indexOf(server)].push(String(data));
+  };
+  const counter = Buffer.from('0');
+  const prefix = Buffer.from('same start, then more');
+  for (let i = 0; i < 30; i++) {
+    for (const server of wss.clients) send(server, `message ${i}`);
+    for (const server of wss.clients) {
+      counter[0] = 48 + ((i + servers.indexOf(server)) >> 1);
+      send(server, counter);
+    }
+    for (const server of wss.clients) send(server, prefix.subarray(0, 4 + (i % 2)));
+    send(servers[i % 5], 'to one');
+    if (i === 10) wss.broadcast('to all');
+    if (i === 10) for (const list of expected) list.push('to all');
+    if (i === 20) for (const server of wss.clients) send(server, 'x'.repeat(15_000));
+    if (i % 10 === 0) await turn();
+  }
+  wss.broadcast('end');
+  await until(() => inboxes.every((messages) => messages.at(-1) === 'end'));
+  inboxes.forEach((messages, index) => expect(messages).toEqual([...expected[index], 'end']));
+});
+
+testOurs('what one connection sends in a turn may be more than the log takes', async () => {
+  const { servers, inboxes } = await group(2);
+  const [server, other] = servers;
+  const expected = [[], []];
+  for (let i = 0; i < 400; i++) {
+    const text = `${i} `.padEnd(1000, '.');
+    server.send(text);
+    expected[0].push(text);
+    if (i % 150 === 149) {
+      other.send(text);
+      expected[1].push(text);
+    }
+  }
+  await until(() => inboxes.every((messages, index) => messages.length === expected[index].length));
+  expect(inboxes).toEqual(expected);
+});
+
 testOurs(
   'a connection that has gone is not confused with one that has its number now',
   async () => {
