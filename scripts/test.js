@@ -158,8 +158,8 @@ async function cargoTests(...selection) {
   if (!isAny) throw new Failure('cargo ran no test');
 }
 
-/** Runs jest with one Node, and adds up its tests. */
-async function jest(node) {
+/** Runs jest with one Node, and adds up its tests: all, or those in some files. */
+async function jest(node, { files = [], env = {} } = {}) {
   peers.ensurePython();
   peers.ensureChromium();
   const report = path.join(ROOT, 'build', 'jest.json');
@@ -172,8 +172,9 @@ async function jest(node) {
     '--json',
     '--outputFile',
     report,
+    ...files,
   ];
-  const { status } = await run(node, args, { check: false });
+  const { status } = await run(node, args, { check: false, env: { ...process.env, ...env } });
   if (!fs.existsSync(report)) throw new Failure('jest ended without a report');
   const result = JSON.parse(fs.readFileSync(report, 'utf8'));
   counts.passed += result.numPassedTests;
@@ -181,6 +182,18 @@ async function jest(node) {
   counts.skipped += result.numPendingTests;
   if (result.numTotalTests === 0) throw new Failure('jest ran no test');
   if (status !== 0 || !result.success) throw new Failure(`jest exited with ${status}`);
+}
+
+/** On Linux sockets are not libuv's. What depends on them is tested over libuv's as well. */
+async function jestOverHandles() {
+  if (process.platform !== 'linux') {
+    console.log("skipped: the other tests run over libuv's handles here");
+    return;
+  }
+  const names = ['adopt', 'backpressure', 'client', 'close', 'context', 'send', 'server', 'socket'];
+  const files = ['lifecycle', ...names.map((name) => `${name}.test.js`)];
+  const paths = files.map((file) => path.join(ROOT, '__tests__', file));
+  await jest(process.execPath, { files: paths, env: { UVWS_TRANSPORT: 'uv' } });
 }
 
 async function jestOn(major) {
@@ -254,6 +267,7 @@ const STEPS = [
     },
   },
   { name: 'jest', needsAddon: true, body: () => jest(process.execPath) },
+  { name: 'jest-uv', needsAddon: true, body: jestOverHandles },
   ...nodes.OTHERS.map((major) => ({
     name: `jest-node-${major}`,
     needsAddon: true,

@@ -1,9 +1,9 @@
 //! One libwebsockets-style context: everything that lives on one loop and ends together.
 //!
-//! A context owns four small handles (an idle and a check watcher, one timer, one wake handle),
-//! the registry of its members (connections and listeners), the buffers they share, and the state
-//! machine that takes all of it down in the right order. It knows nothing of WebSockets and
-//! nothing of JavaScript: members and the delegate are traits.
+//! A context owns a few small handles (an idle and a check watcher, one timer, one wake handle, and on
+//! Linux one for all its sockets), the registry of its members (connections and listeners), the
+//! buffers they share, and the state machine that takes all of it down in the right order. It knows
+//! nothing of WebSockets and nothing of JavaScript: members and the delegate are traits.
 //!
 //! # A loop turn
 //! Reads and other callbacks only queue [`Record`]s. Once per turn, after the loop has polled (and
@@ -26,6 +26,8 @@ mod deadlines;
 mod log;
 mod members;
 mod outbox;
+#[cfg(target_os = "linux")]
+mod sockets;
 mod stats;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -39,7 +41,8 @@ pub(crate) use stats::{Counters, Stats};
 
 use crate::uv::wake::{Wake, WakeOwner};
 use crate::uv::{
-    Check, CheckOwner, Idle, IdleOwner, Loop, Owner, ReceiveBuffer, Timer, TimerOwner, UvError,
+    Check, CheckOwner, Idle, IdleOwner, Loop, Owner, ReceiveBuffer, StreamOwner, Timer, TimerOwner,
+    UvError,
 };
 use deadlines::Deadlines;
 
@@ -97,6 +100,8 @@ pub(crate) struct Context {
     check: OnceCell<Check>,
     timer: OnceCell<Timer>,
     wake: OnceCell<Wake>,
+    #[cfg(target_os = "linux")]
+    sockets: OnceCell<Rc<crate::uv::Sockets>>,
     /// Handles whose close callback has not run.
     handles: Cell<u32>,
     turn_wanted: Cell<bool>,
@@ -107,6 +112,8 @@ pub(crate) struct Context {
     ended_listeners: RefCell<Vec<u32>>,
     dirty: RefCell<Vec<Rc<dyn Member>>>,
     resumable: RefCell<Vec<Rc<dyn Member>>>,
+    /// Owners of closed sockets, which are to hear of it.
+    closed: RefCell<Vec<Rc<dyn StreamOwner>>>,
     outbox: Outbox,
     deadlines: Deadlines,
     receive_buffer: OnceCell<ReceiveBuffer>,
@@ -131,6 +138,8 @@ impl Context {
             check: OnceCell::new(),
             timer: OnceCell::new(),
             wake: OnceCell::new(),
+            #[cfg(target_os = "linux")]
+            sockets: OnceCell::new(),
             handles: Cell::new(0),
             turn_wanted: Cell::new(false),
             timer_fired: Cell::new(false),
@@ -138,6 +147,7 @@ impl Context {
             ended_listeners: RefCell::new(Vec::new()),
             dirty: RefCell::new(Vec::new()),
             resumable: RefCell::new(Vec::new()),
+            closed: RefCell::new(Vec::new()),
             outbox: Outbox::default(),
             deadlines: Deadlines::default(),
             receive_buffer: OnceCell::new(),
@@ -470,6 +480,9 @@ impl Context {
         drop(members);
         self.dirty.take();
         self.resumable.take();
+        self.announce_closed();
+        #[cfg(target_os = "linux")]
+        self.close_sockets();
         if let Some(check) = self.check.get() {
             check.close();
         }
@@ -525,9 +538,12 @@ impl Context {
                 return;
             }
             // What was put aside goes on after the delivery that it waited for.
-            if self.outbox.is_empty() && self.resumable.borrow().is_empty() {
+            let nobody_waits =
+                self.closed.borrow().is_empty() && self.resumable.borrow().is_empty();
+            if nobody_waits && self.outbox.is_empty() {
                 return self.turn_is_over();
             }
+            self.announce_closed();
             self.run_resumable();
         }
         self.flush();
@@ -565,6 +581,12 @@ impl Context {
             }
         }
         self.log.clear();
+    }
+
+    fn announce_closed(&self) {
+        for owner in self.closed.take() {
+            owner.closed();
+        }
     }
 
     fn run_resumable(&self) {

@@ -16,7 +16,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 #[cfg(unix)]
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
 
 use super::compression::Compression;
@@ -222,12 +222,8 @@ impl Connection {
         let attached = match stream {
             #[cfg(unix)]
             Stream::Socket(socket) => connection.new_tcp().and_then(|tcp| {
-                let opened = tcp.open(socket.as_raw_fd());
+                let opened = tcp.open(socket);
                 connection.take_tcp(tcp);
-                if opened.is_ok() {
-                    // The handle owns the socket now.
-                    let _ = socket.into_raw_fd();
-                }
                 opened
             }),
             Stream::Bridge => {
@@ -409,7 +405,6 @@ impl Connection {
     /// Makes `tcp` the transport. It was counted when it was made.
     pub(super) fn take_tcp(self: &Rc<Self>, tcp: TcpTransport) {
         tcp.set_owner(self.as_owner());
-        tcp.set_nodelay(true);
         if self.flags.has(Flags::UNREF) {
             tcp.set_ref(false);
         }

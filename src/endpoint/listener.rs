@@ -16,6 +16,10 @@ use crate::transport::{
     UvError,
 };
 
+/// Milliseconds until connections are accepted again after that has failed: soon enough for whoever
+/// waits, and too seldom to be a load.
+const ACCEPT_RETRY: u64 = 100;
+
 /// Accepts connections on one address. It ends, with one `ServerClosed` record, when it is closed
 /// and the last connection that it accepted is gone.
 pub(crate) struct Listener {
@@ -35,6 +39,8 @@ pub(crate) struct Listener {
     reports_refusals: Cell<bool>,
     reports_connections: Cell<bool>,
     over: Cell<bool>,
+    /// When to accept again after that has failed; 0 while it has not.
+    retry: Cell<u64>,
     failure: RefCell<Option<Box<Failure>>>,
 }
 
@@ -67,6 +73,7 @@ impl Listener {
             reports_refusals: Cell::new(false),
             reports_connections: Cell::new(false),
             over: Cell::new(false),
+            retry: Cell::new(0),
             failure: RefCell::default(),
         });
         group.table.set(id, Entry::Listener(Rc::clone(&listener)));
@@ -181,6 +188,16 @@ impl Listener {
         Ok(())
     }
 
+    fn pause_accepting(&self) {
+        if let Some(tcp) = self.tcp.get() {
+            tcp.set_accepting(false);
+            let on = self.context.event_loop();
+            on.update_time();
+            self.retry.set(on.now().saturating_add(ACCEPT_RETRY));
+            self.context.arm(self.place.get(), self.retry.get());
+        }
+    }
+
     fn listening(&self) {
         self.context.record(Record::new(Kind::Listening, 0, self.id, 0, 0));
     }
@@ -233,10 +250,12 @@ impl StreamOwner for Listener {
     }
 
     fn incoming(&self, outcome: Result<(), UvError>) {
-        // An accept that fails (no descriptor is free) concerns nobody: libuv sheds the load, and
-        // the listener goes on.
-        if outcome.is_err() || self.closing.get() {
+        if self.closing.get() {
             return;
+        }
+        if outcome.is_err() {
+            // No descriptor is free, say. That concerns nobody: those who wait, wait a little longer.
+            return self.pause_accepting();
         }
         let (Some(this), Some(tcp)) = (self.this.upgrade(), self.tcp.get()) else {
             return;
@@ -290,10 +309,15 @@ impl Member for Listener {
     fn resume(&self) {}
 
     fn deadline(&self) -> u64 {
-        0
+        self.retry.get()
     }
 
-    fn deadline_reached(&self) {}
+    fn deadline_reached(&self) {
+        self.retry.set(0);
+        if let Some(tcp) = self.tcp.get() {
+            tcp.set_accepting(true);
+        }
+    }
 
     fn set_ref(&self, keep_alive: bool) {
         self.keep_alive(keep_alive);

@@ -1,8 +1,8 @@
 //! Byte pipes under a connection.
 //!
 //! A transport moves bytes and reports through [`StreamOwner`]; it knows nothing of WebSockets.
-//! The trait is small on purpose: another transport (a TLS session over a pipe, a JavaScript
-//! stream, an epoll set of our own) is one more implementation and no change above.
+//! The trait is small on purpose: another transport (a TLS session over a pipe, a
+//! Unix socket) is one more implementation and no change above.
 
 mod bridge;
 mod tcp;
@@ -24,9 +24,9 @@ pub(crate) trait Transport {
     /// Writes what can be written at once and returns how many bytes that was. 0 while a queued
     /// write is under way.
     fn try_write(&self, parts: [&[u8]; 2]) -> Result<usize, UvError>;
-    /// Queues `bytes`; `written` follows.
+    /// Queues `bytes`; `written` follows, unless the pipe is closed first.
     fn write(&self, bytes: Bytes) -> Result<(), UvError>;
-    /// Ends our side after everything queued; `shut` follows.
+    /// Ends our side. Nothing is queued. `shut` follows where that takes time.
     fn shutdown(&self) -> Result<(), UvError>;
     /// Makes `close` reset the connection instead of ending it, where there is such a difference.
     fn reset_on_close(&self);

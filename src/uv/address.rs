@@ -40,6 +40,15 @@ impl SocketAddress {
         Self { storage }
     }
 
+    /// The size of the address that was given to `new`.
+    #[cfg(target_os = "linux")]
+    pub(super) fn len(address: &SocketAddr) -> usize {
+        match address {
+            SocketAddr::V4(_) => size_of::<sys::sockaddr_in>(),
+            SocketAddr::V6(_) => size_of::<sys::sockaddr_in6>(),
+        }
+    }
+
     pub(super) fn as_ptr(&self) -> *const c_void {
         self.storage.as_ptr().cast()
     }

@@ -22,6 +22,12 @@ impl UvError {
     pub(crate) const EAFNOSUPPORT: Self = Self(sys::uv_errno_t_UV_EAFNOSUPPORT);
     /// The address does not exist on this machine.
     pub(crate) const EADDRNOTAVAIL: Self = Self(sys::uv_errno_t_UV_EADDRNOTAVAIL);
+    /// A signal came first.
+    #[cfg(target_os = "linux")]
+    pub(super) const EINTR: Self = Self(sys::uv_errno_t_UV_EINTR);
+    /// The peer has gone before its connection was accepted.
+    #[cfg(target_os = "linux")]
+    pub(super) const ECONNABORTED: Self = Self(sys::uv_errno_t_UV_ECONNABORTED);
     /// The name does not resolve.
     pub(crate) const EAI_NONAME: Self = Self(sys::uv_errno_t_UV_EAI_NONAME);
 
@@ -32,6 +38,12 @@ impl UvError {
         } else {
             Ok(status)
         }
+    }
+
+    /// Takes the error of a system call of ours, whose number is the negative of libuv's.
+    #[cfg(target_os = "linux")]
+    pub(super) fn from_system(error: &std::io::Error) -> Self {
+        Self(error.raw_os_error().map_or(sys::uv_errno_t_UV_EINVAL, |errno| -errno))
     }
 
     /// Returns the number: negative, as Node shows it in `error.errno`.

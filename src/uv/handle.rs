@@ -42,6 +42,8 @@ unsafe impl RawHandle for sys::uv_idle_t {}
 // SAFETY: as above.
 unsafe impl RawHandle for sys::uv_check_t {}
 // SAFETY: as above.
+unsafe impl RawHandle for sys::uv_poll_t {}
+// SAFETY: as above.
 unsafe impl RawHandle for sys::uv_async_t {}
 
 /// One handle: the libuv structure, its state, and a strong reference to its owner.

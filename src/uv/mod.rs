@@ -33,6 +33,10 @@ mod dns;
 mod error;
 mod event_loop;
 mod handle;
+#[cfg(target_os = "linux")]
+mod poll;
+#[cfg(target_os = "linux")]
+mod sockets;
 mod symbols;
 mod tcp;
 mod timer;
@@ -44,6 +48,10 @@ pub(crate) use dns::{resolve, Resolution, ResolveOwner};
 pub(crate) use error::UvError;
 pub(crate) use event_loop::Loop;
 pub(crate) use handle::Owner;
+#[cfg(target_os = "linux")]
+pub(crate) use poll::PollOwner;
+#[cfg(target_os = "linux")]
+pub(crate) use sockets::{Socket, Sockets, SocketsOwner};
 pub(crate) use tcp::{ReceiveBuffer, StreamOwner, Tcp};
 pub(crate) use timer::{Timer, TimerOwner};
 pub(crate) use watcher::{Check, CheckOwner, Idle, IdleOwner};

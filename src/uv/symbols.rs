@@ -106,6 +106,8 @@ symbols! {
     fn uv_check_start(handle: *mut sys::uv_check_t, cb: sys::uv_check_cb) -> c_int;
     fn uv_async_init(event_loop: *mut sys::uv_loop_t, handle: *mut sys::uv_async_t, cb: sys::uv_async_cb) -> c_int;
     fn uv_async_send(handle: *mut sys::uv_async_t) -> c_int;
+    fn uv_poll_init(event_loop: *mut sys::uv_loop_t, handle: *mut sys::uv_poll_t, fd: c_int) -> c_int;
+    fn uv_poll_start(handle: *mut sys::uv_poll_t, events: c_int, cb: sys::uv_poll_cb) -> c_int;
     fn uv_getaddrinfo(event_loop: *mut sys::uv_loop_t, req: *mut sys::uv_getaddrinfo_t, cb: sys::uv_getaddrinfo_cb, node: *const c_char, service: *const c_char, hints: *const sys::addrinfo) -> c_int;
     fn uv_freeaddrinfo(list: *mut sys::addrinfo);
     fn uv_cancel(req: *mut sys::uv_req_t) -> c_int;
@@ -151,6 +153,7 @@ impl Symbols {
             ("uv_timer_t", sys::uv_handle_type_UV_TIMER, size_of::<sys::uv_timer_t>()),
             ("uv_idle_t", sys::uv_handle_type_UV_IDLE, size_of::<sys::uv_idle_t>()),
             ("uv_check_t", sys::uv_handle_type_UV_CHECK, size_of::<sys::uv_check_t>()),
+            ("uv_poll_t", sys::uv_handle_type_UV_POLL, size_of::<sys::uv_poll_t>()),
             ("uv_async_t", sys::uv_handle_type_UV_ASYNC, size_of::<sys::uv_async_t>()),
         ];
         for (name, kind, ours) in handles {

@@ -1,8 +1,10 @@
 //! `uv_tcp_t`: listeners and streams.
 
 use std::cell::{Cell, UnsafeCell};
-use std::ffi::{c_char, c_int, c_uint};
+use std::ffi::{c_char, c_int};
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
 use std::slice;
 
@@ -35,6 +37,25 @@ impl ReceiveBuffer {
         // SAFETY: B1: the flag was false, so no slice of the buffer exists.
         let bytes = unsafe { &mut *self.bytes.get() };
         sys::uv_buf_t { base: bytes.as_mut_ptr().cast::<c_char>(), len: bytes.len() as _ }
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl ReceiveBuffer {
+    /// Lends the buffer to `read`, unless it is already lent (B1).
+    pub(super) fn lend_to<T>(&self, read: impl FnOnce(&mut [u8]) -> T) -> Option<T> {
+        struct Return<'a>(&'a Cell<bool>);
+        impl Drop for Return<'_> {
+            fn drop(&mut self) {
+                self.0.set(false);
+            }
+        }
+        if self.lent.replace(true) {
+            return None;
+        }
+        let _return = Return(&self.lent);
+        // SAFETY: B1: the flag was false, so no slice of the buffer exists.
+        Some(read(unsafe { &mut *self.bytes.get() }))
     }
 }
 
@@ -104,18 +125,18 @@ impl Tcp {
         self.0.set_owner(owner);
     }
 
-    /// Binds to an address. With `ipv6_only` an IPv6 socket does not take IPv4 peers.
-    pub(crate) fn bind(&self, address: &SocketAddr, ipv6_only: bool) -> Result<(), UvError> {
+    /// Binds to an address; an IPv6 socket takes IPv4 peers, too.
+    fn bind(&self, address: &SocketAddr) -> Result<(), UvError> {
         let raw = self.0.raw()?;
-        let flags = if ipv6_only { sys::uv_tcp_flags_UV_TCP_IPV6ONLY as c_uint } else { 0 };
         let address = SocketAddress::new(address);
         // SAFETY: U3; the address outlives the call.
-        let status = unsafe { (self.0.on().uv().uv_tcp_bind)(raw, address.as_ptr(), flags) };
+        let status = unsafe { (self.0.on().uv().uv_tcp_bind)(raw, address.as_ptr(), 0) };
         UvError::check(status).map(drop)
     }
 
-    /// Starts to listen.
-    pub(crate) fn listen(&self, backlog: i32) -> Result<(), UvError> {
+    /// Binds and listens.
+    pub(crate) fn listen(&self, address: &SocketAddr, backlog: i32) -> Result<(), UvError> {
+        self.bind(address)?;
         let raw = self.stream()?;
         // SAFETY: U3.
         let status = unsafe { (self.0.on().uv().uv_listen)(raw, backlog, Some(on_connection)) };
@@ -149,12 +170,16 @@ impl Tcp {
         self.started(status, request)
     }
 
-    /// Takes over an open socket. The handle owns `socket` from success on.
-    pub(crate) fn open(&self, socket: i32) -> Result<(), UvError> {
+    /// Takes over an open socket.
+    #[cfg(unix)]
+    pub(crate) fn open(&self, socket: OwnedFd) -> Result<(), UvError> {
         let raw = self.0.raw()?;
-        // SAFETY: U3; a bad descriptor is reported, not used.
-        let status = unsafe { (self.0.on().uv().uv_tcp_open)(raw, socket as _) };
-        UvError::check(status).map(drop)
+        // SAFETY: U3; the descriptor is open.
+        let status = unsafe { (self.0.on().uv().uv_tcp_open)(raw, socket.as_raw_fd()) };
+        UvError::check(status)?;
+        // The handle owns it now.
+        let _ = socket.into_raw_fd();
+        Ok(())
     }
 
     /// Starts to read.

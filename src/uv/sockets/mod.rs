@@ -1,0 +1,168 @@
+//! TCP sockets of our own in an epoll set, behind one `uv_poll_t` (Linux).
+//!
+//! libuv sees one handle, whatever the number of sockets. That saves what libuv keeps and does for
+//! each of them: its handle, a change of its own set when reading starts and ends, two callbacks and
+//! an entry in its queue of closing handles.
+//!
+//! Sockets are reported edge-triggered: the kernel need not look at each again in the next turn to
+//! find that nothing more has come. In return whoever leaves something behind has the set look again
+//! ([`Socket`]). Listeners are level-triggered, as they leave most behind.
+//!
+//! # Invariants
+//! - A socket is found by its place and the place's generation, not by its descriptor: an event that
+//!   was fetched before its socket was closed reaches nobody, though place and descriptor may have a
+//!   new owner already.
+//! - Closing takes effect at once, but the owner hears of it later and from the outside, as it would
+//!   from libuv: [`SocketsOwner::socket_closed`].
+//! - The handle keeps the loop alive as long as some socket does; a socket does as long as a
+//!   `uv_tcp_t` in its place would.
+
+mod socket;
+mod system;
+
+use std::cell::{Cell, RefCell};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::{Rc, Weak};
+
+pub(crate) use socket::Socket;
+
+use super::error::UvError;
+use super::event_loop::Loop;
+use super::handle::guard;
+use super::poll::{Poll, PollOwner};
+use super::tcp::StreamOwner;
+use system::Event;
+
+/// Whoever owns a set, and its handle.
+pub(crate) trait SocketsOwner: PollOwner {
+    /// A socket was closed. `owner` is to hear `closed`, soon, but not from here.
+    fn socket_closed(&self, owner: Rc<dyn StreamOwner>);
+}
+
+/// See the module's documentation.
+pub(crate) struct Sockets {
+    epoll: OwnedFd,
+    poll: Poll,
+    owner: Weak<dyn SocketsOwner>,
+    places: RefCell<Places>,
+    /// Where events are fetched to.
+    events: Cell<Vec<Event>>,
+    /// The connection that a listener announces.
+    accepted: Cell<Option<TcpStream>>,
+    /// Sockets that keep the loop alive.
+    holders: Cell<u32>,
+}
+
+impl Sockets {
+    /// Makes a set on `on`. `owner` is called back by its handle, and is to call `serve`.
+    pub(crate) fn new<O: SocketsOwner + 'static>(
+        on: Loop,
+        owner: &Rc<O>,
+    ) -> Result<Rc<Self>, UvError> {
+        let epoll = system::epoll_create().map_err(|error| UvError::from_system(&error))?;
+        let poll = Poll::start(on, epoll.as_fd(), Rc::<O>::clone(owner))?;
+        let owner: Weak<O> = Rc::downgrade(owner);
+        Ok(Rc::new(Self {
+            epoll,
+            poll,
+            owner,
+            places: RefCell::default(),
+            events: Cell::default(),
+            accepted: Cell::default(),
+            holders: Cell::new(0),
+        }))
+    }
+
+    /// Serves every socket that is ready. To be called when the handle is readable.
+    pub(crate) fn serve(&self) {
+        // Serving a socket may run anything, so nothing stays borrowed meanwhile.
+        let mut events = self.events.take();
+        events.resize(EVENTS, Event { events: 0, u64: 0 });
+        let count = system::epoll_wait(self.epoll.as_fd(), &mut events).unwrap_or(0);
+        for event in events.iter().take(count) {
+            let socket = self.places.borrow().find(event.u64);
+            if let Some(socket) = socket {
+                if guard(|| socket.ready(event.events, count)) {
+                    socket.close();
+                }
+            }
+        }
+        self.events.set(events);
+    }
+
+    /// Closes the handle; the owner hears `closed`. No socket is left by then.
+    pub(crate) fn close(&self) {
+        self.poll.close();
+    }
+
+    fn was_closed(&self, owner: Rc<dyn StreamOwner>) {
+        if let Some(context) = self.owner.upgrade() {
+            context.socket_closed(owner);
+        }
+    }
+
+    fn hold_loop(&self) {
+        let holders = self.holders.get();
+        self.holders.set(holders + 1);
+        if holders == 0 {
+            self.poll.set_ref(true);
+        }
+    }
+
+    fn release_loop(&self) {
+        let holders = self.holders.get() - 1;
+        self.holders.set(holders);
+        if holders == 0 {
+            self.poll.set_ref(false);
+        }
+    }
+}
+
+/// The sockets of a set. The set is told the key of each, and reports it with an event: the place,
+/// and above it the generation.
+#[derive(Default)]
+struct Places {
+    places: Vec<Place>,
+    free: Vec<u32>,
+}
+
+#[derive(Default)]
+struct Place {
+    generation: u32,
+    socket: Option<Rc<Socket>>,
+}
+
+impl Places {
+    fn insert(&mut self, socket: Rc<Socket>) -> u64 {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place::default());
+            (self.places.len() - 1) as u32
+        });
+        let mut generation = 0;
+        if let Some(place) = self.places.get_mut(index as usize) {
+            place.socket = Some(socket);
+            generation = place.generation;
+        }
+        u64::from(generation) << 32 | u64::from(index)
+    }
+
+    fn find(&self, key: u64) -> Option<Rc<Socket>> {
+        let place = self.places.get(key as u32 as usize)?;
+        if place.generation != (key >> 32) as u32 {
+            return None;
+        }
+        place.socket.clone()
+    }
+
+    fn remove(&mut self, key: u64) {
+        if let Some(place) = self.places.get_mut(key as u32 as usize) {
+            place.generation = place.generation.wrapping_add(1);
+            place.socket = None;
+            self.free.push(key as u32);
+        }
+    }
+}
+
+/// Events fetched in a turn, as many as libuv fetches.
+const EVENTS: usize = 1024;
