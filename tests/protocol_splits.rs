@@ -2,8 +2,8 @@
 
 mod protocol_support;
 
-use protocol_support::{frame, run, text, Random, ROLES};
-use uvws::protocol::{Config, Opcode, Role};
+use protocol_support::{feed_in_place, frame, run, text, Outcome, Random, ROLES};
+use uvws::protocol::{Config, Opcode, Receiver, Role};
 
 /// Short streams that visit every state and every kind of end.
 fn short_streams(role: Role) -> Vec<Vec<u8>> {
@@ -86,6 +86,50 @@ fn random_cuts_of_long_messages_change_nothing() {
         for longest in [1, 2, 3, 7, 64, 1000, 4096, 65_536, 100_000] {
             for _ in 0..8 {
                 assert_eq!(run(&config, random.cut(&stream, longest)), whole);
+            }
+        }
+    }
+}
+
+#[test]
+fn long_messages_are_the_same_read_in_place() {
+    let mut random = Random::new(2);
+    let long = "Stra\u{DF}e 5 \u{20AC} \u{1F600}; ".repeat(16_000);
+    let long = long.as_bytes();
+    let invalid = [&long[..150_000], b"\xFF", &long[..150_000]].concat();
+    for role in ROLES {
+        let config = Config::new(role);
+        let streams = [
+            [
+                text(role, long),
+                frame(role, Opcode::Binary, false, &long[..90_001]),
+                frame(role, Opcode::Ping, true, b"ping"),
+                frame(role, Opcode::Continuation, false, b""),
+                frame(role, Opcode::Continuation, true, &long[..100_002]),
+                frame(role, Opcode::Text, true, b"short"),
+                frame(role, Opcode::Close, true, b"\x0F\xA0done"),
+            ]
+            .concat(),
+            [text(role, &invalid), text(role, b"late")].concat(),
+            [text(role, &long[..65_551]), text(role, b"late")].concat(),
+        ];
+        for stream in streams {
+            let whole = run(&config, [&stream[..]]);
+            for longest in [1000, 16_384, 65_536, 300_000] {
+                let mut receiver = Receiver::new(&config);
+                let mut outcome = Outcome::default();
+                let mut sent = 0;
+                for read in random.cut(&stream, longest) {
+                    feed_in_place(&mut receiver, read, &mut outcome);
+                    sent += read.len();
+                    assert!(receiver.retained() <= 2 * sent + 16 * 1024);
+                    let lent = receiver.room().map_or(0, |room| room.len());
+                    assert!(receiver.retained() <= 2 * sent + 16 * 1024, "room for {lent}");
+                    if lent > 0 {
+                        assert_eq!(receiver.take_room(lent, 0), Ok(None));
+                    }
+                }
+                assert_eq!(outcome, whole);
             }
         }
     }

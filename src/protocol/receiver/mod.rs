@@ -24,6 +24,7 @@
 //! before the fault is reported.
 
 mod lend;
+mod room;
 
 use core::{fmt, mem};
 
@@ -374,15 +375,18 @@ impl Receiver {
             }
             return Ok(Some(self.end_message(Payload::Borrowed(piece))));
         }
-        self.append(piece, fin, remaining)?;
-        if text {
-            self.check_appended(piece.len(), ends)?;
+        self.reserve(piece.len(), fin, remaining)?;
+        self.buffer.extend_from_slice(piece);
+        let message = self.end_appended(piece.len(), ends)?;
+        Ok(message.map(|message| self.end_message(Payload::Owned(message))))
+    }
+
+    /// Checks `count` bytes that were appended to the message, and returns it if it `ends`.
+    fn end_appended(&mut self, count: usize, ends: bool) -> Result<Option<Vec<u8>>, ProtocolError> {
+        if self.is_checked_text() {
+            self.check_appended(count, ends)?;
         }
-        if !ends {
-            return Ok(None);
-        }
-        let message = mem::take(&mut self.buffer);
-        Ok(Some(self.end_message(Payload::Owned(message))))
+        Ok(ends.then(|| mem::take(&mut self.buffer)))
     }
 
     #[inline]
@@ -473,11 +477,11 @@ impl Receiver {
         Event::Message { binary, payload }
     }
 
-    /// Appends to the message. The buffer doubles, and in the last frame, whose
-    /// end is known, stops at the message's length: it is never more than twice
-    /// of what arrived, and exact at the end.
-    fn append(&mut self, piece: &[u8], fin: bool, remaining: u64) -> Result<(), ProtocolError> {
-        let needed = self.buffer.len().saturating_add(piece.len());
+    /// Makes room for `count` more bytes of the message, behind which `remaining` are due in the
+    /// frame. The buffer doubles, and in the last frame, whose end is known, stops at the message's
+    /// length: it is never more than twice of what arrived, and exact at the end.
+    fn reserve(&mut self, count: usize, fin: bool, remaining: u64) -> Result<(), ProtocolError> {
+        let needed = self.buffer.len().saturating_add(count);
         if needed > self.buffer.capacity() {
             let doubled = needed.saturating_mul(2).max(MIN_MESSAGE_ALLOCATION);
             let end = if fin {
@@ -492,7 +496,6 @@ impl Receiver {
                 return Err(ProtocolError::UnsupportedMessageLength);
             }
         }
-        self.buffer.extend_from_slice(piece);
         Ok(())
     }
 

@@ -1,0 +1,57 @@
+//! Reading a long message to where it belongs.
+//!
+//! Once the head of a long frame has been seen, what follows is payload: a
+//! caller can read it into the message itself, and save the copy from a buffer
+//! of its own. The message gets room for as much as has arrived, so that it
+//! doubles with each read, as it does otherwise.
+
+use super::{Phase, Receiver};
+use crate::protocol::{mask, Event, Payload, ProtocolError, Role};
+
+/// What is left of a frame is read to its place if it is this long: less is cheaper to copy than to
+/// read by a call of its own, while other frames wait behind it.
+const MIN_ROOM: usize = 16 * 1024;
+
+impl Receiver {
+    /// Lends the place of what comes next, if that is much of an uncompressed data frame. Whatever
+    /// was written to its front is then told to `take_room`; nothing else may be called before.
+    pub fn room(&mut self) -> Option<&mut [u8]> {
+        let Phase::Payload { remaining, opcode, .. } = self.phase else { return None };
+        let due = usize::try_from(remaining).ok()?;
+        let start = self.buffer.len();
+        if due < MIN_ROOM || start == 0 || opcode.is_control() || self.is_inflating() {
+            return None;
+        }
+        let spare = self.buffer.capacity().saturating_sub(start);
+        let size = if spare >= MIN_ROOM { spare } else { start.max(MIN_ROOM) }.min(due);
+        // Without memory the bytes come the other way, which fails the message.
+        self.buffer.try_reserve_exact(size).ok()?;
+        self.buffer.resize(start.saturating_add(size), 0);
+        self.buffer.get_mut(start..)
+    }
+
+    /// Takes `count` bytes that were written to the front of the `size` bytes that `room` has lent.
+    pub fn take_room(
+        &mut self,
+        size: usize,
+        count: usize,
+    ) -> Result<Option<Event<'static>>, ProtocolError> {
+        let start = self.buffer.len().saturating_sub(size);
+        self.buffer.truncate(start.saturating_add(count));
+        let Phase::Payload { remaining, key, opcode, fin } = self.phase else { return Ok(None) };
+        let piece = self.buffer.get_mut(start..).unwrap_or_default();
+        if self.role == Role::Server {
+            mask::apply_aligned(key, piece);
+        }
+        let remaining = remaining.saturating_sub(count as u64);
+        self.phase = match remaining {
+            0 => Phase::BETWEEN_FRAMES,
+            _ => Phase::Payload { remaining, key: mask::rotate_key(key, count), opcode, fin },
+        };
+        let outcome = self.end_appended(count, fin && remaining == 0);
+        if outcome.is_err() {
+            self.conclude();
+        }
+        Ok(outcome?.map(|message| self.end_message(Payload::Owned(message))))
+    }
+}
