@@ -90,9 +90,9 @@ pub(crate) struct Stash {
     pub fresh: bool,
 }
 
-/// From this size on a payload gets a memory block of its own: copying it into the shared block
-/// would touch a fresh page for each few messages, and keep that block alive longer than needed.
-const OWN_BLOCK: usize = 8 * 1024;
+/// From this size on a payload gets a memory block of its own, which is shown to JavaScript as an
+/// ArrayBuffer of its own: that costs as much as copying some 10 KiB.
+const OWN_BLOCK: usize = 24 * 1024;
 
 /// A batch is delivered at once, without waiting for the end of the turn, when it has grown to this
 /// many records: the smallest frames make more than twice their size of records, so what all peers

@@ -30,7 +30,7 @@ use super::{Failure, Listener};
 use crate::context::{Context, Kind, Member, MemberKind, Record, Span, Stats};
 use crate::protocol::{Receiver, Role};
 use crate::transport::{
-    Bridge, Owner, ReceiveBuffer, StreamOwner, TcpTransport, Transport, UvError,
+    Bridge, Owner, ReadInto, ReceiveBuffer, StreamOwner, TcpTransport, Transport, UvError,
 };
 
 /// See the module's documentation.
@@ -541,6 +541,14 @@ impl Owner for Connection {
 impl StreamOwner for Connection {
     fn receive_buffer(&self) -> &ReceiveBuffer {
         self.context.receive_buffer()
+    }
+
+    fn receive_in_place(&self, read: ReadInto<'_>) -> Option<Result<usize, UvError>> {
+        let outcome = self.take_in_place(read);
+        if outcome.is_some() {
+            self.context.relieve();
+        }
+        outcome
     }
 
     fn received(&self, bytes: &mut [u8]) {

@@ -4,7 +4,7 @@ use super::connection::{Connection, Flags, Phase};
 use super::Failure;
 use crate::context::{Kind, MessagePayload, Record};
 use crate::protocol::{Event, Payload, ProtocolError, Receiver};
-use crate::transport::UvError;
+use crate::transport::{ReadInto, UvError};
 
 /// Bytes put aside after which reading stops: as much as one read brings.
 const ENOUGH_WAITING: usize = 64 * 1024;
@@ -14,8 +14,7 @@ const NO_STATUS_RECEIVED: u16 = 1005;
 impl Connection {
     /// Takes bytes from the transport.
     pub(super) fn take_in(&self, bytes: &mut [u8]) {
-        self.context.counters().received(bytes.len());
-        self.bytes_received.set(self.bytes_received.get() + bytes.len() as u64);
+        self.count_received(bytes.len());
         match self.phase.get() {
             Phase::Open => {
                 if self.flags.has(Flags::TAPPED) {
@@ -38,6 +37,34 @@ impl Connection {
             // Read on, so that the peer's FIN is seen and our last words are not reset.
             Phase::Dialing | Phase::Refusing | Phase::Closing | Phase::Closed => {}
         }
+    }
+
+    /// Takes what belongs to a long message straight to its place, by `read`. Returns nothing if there
+    /// is no such message, or the bytes are to be seen by others, too.
+    pub(super) fn take_in_place(&self, read: ReadInto<'_>) -> Option<Result<usize, UvError>> {
+        let is_plain = self.phase.get() == Phase::Open
+            && !self.flags.has(Flags::TAPPED | Flags::PAUSED | Flags::HELD)
+            && self.input.borrow().is_empty();
+        if !is_plain {
+            return None;
+        }
+        let mut receiver = self.receiver.borrow_mut();
+        let room = receiver.room()?;
+        let size = room.len();
+        let outcome = read(room);
+        let count = outcome.unwrap_or(0);
+        self.count_received(count);
+        match receiver.take_room(size, count) {
+            Ok(None) => {}
+            Ok(Some(event)) => self.report(event),
+            Err(error) => self.peer_misbehaved(&error),
+        }
+        Some(outcome)
+    }
+
+    fn count_received(&self, count: usize) {
+        self.context.counters().received(count);
+        self.bytes_received.set(self.bytes_received.get() + count as u64);
     }
 
     /// Keeps bytes that cannot be parsed yet, and reads no more once enough of them wait.
@@ -140,8 +167,15 @@ impl Connection {
                 return len;
             }
         };
-        match step.event {
-            Some(Event::Message { binary, payload }) => {
+        if let Some(event) = step.event {
+            self.report(event);
+        }
+        step.consumed
+    }
+
+    fn report(&self, event: Event<'_>) {
+        match event {
+            Event::Message { binary, payload } => {
                 let payload = match payload {
                     Payload::Borrowed(bytes) => MessagePayload::Borrowed(bytes),
                     Payload::Owned(bytes) => MessagePayload::Owned(bytes),
@@ -149,24 +183,22 @@ impl Connection {
                 };
                 self.context.record_message(self.id, binary, payload);
             }
-            Some(Event::Ping(payload)) => {
+            Event::Ping(payload) => {
                 if self.group.borrow().settings.auto_pong {
                     self.answer_ping(&payload);
                 }
                 self.context.record_with(Kind::Ping, 0, self.id, &payload);
             }
-            Some(Event::Pong(payload)) => {
+            Event::Pong(payload) => {
                 self.context.record_with(Kind::Pong, 0, self.id, &payload);
             }
-            Some(Event::Close { code, reason }) => {
+            Event::Close { code, reason } => {
                 self.flags.set(Flags::RECEIVED_CLOSE);
                 let code = u32::from(code.unwrap_or(NO_STATUS_RECEIVED));
                 self.context.record_with(Kind::PeerClose, code, self.id, &reason);
                 self.end_if_concluded();
             }
-            None => {}
         }
-        step.consumed
     }
 
     /// The peer broke the protocol. The Close frame is left to the delivery, so that replies to the

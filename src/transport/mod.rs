@@ -10,7 +10,7 @@ mod tcp;
 use std::net::SocketAddr;
 
 pub(crate) use crate::uv::{
-    resolve, Bytes, Owner, ReceiveBuffer, Resolution, ResolveOwner, StreamOwner, UvError,
+    resolve, Bytes, Owner, ReadInto, ReceiveBuffer, Resolution, ResolveOwner, StreamOwner, UvError,
 };
 pub(crate) use bridge::Bridge;
 pub(crate) use tcp::{parse_ip, TcpListener, TcpTransport};

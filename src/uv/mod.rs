@@ -52,6 +52,6 @@ pub(crate) use handle::Owner;
 pub(crate) use poll::PollOwner;
 #[cfg(target_os = "linux")]
 pub(crate) use sockets::{Socket, Sockets, SocketsOwner};
-pub(crate) use tcp::{ReceiveBuffer, StreamOwner, Tcp};
+pub(crate) use tcp::{ReadInto, ReceiveBuffer, StreamOwner, Tcp};
 pub(crate) use timer::{Timer, TimerOwner};
 pub(crate) use watcher::{Check, CheckOwner, Idle, IdleOwner};

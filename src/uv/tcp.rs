@@ -59,10 +59,18 @@ impl ReceiveBuffer {
     }
 }
 
+/// Reads into a buffer, from its front on.
+pub(crate) type ReadInto<'a> = &'a mut dyn FnMut(&mut [u8]) -> Result<usize, UvError>;
+
 /// Called back by a stream or a listener.
 pub(crate) trait StreamOwner: Owner {
     /// Where reads go.
     fn receive_buffer(&self) -> &ReceiveBuffer;
+    /// Reads to where the next bytes belong, by `read`, which returns how many it has written to the
+    /// front. Returns what `read` did, or nothing if they are to go to the receive buffer.
+    fn receive_in_place(&self, _read: ReadInto<'_>) -> Option<Result<usize, UvError>> {
+        None
+    }
     /// Bytes have arrived. They may be changed in place and are gone afterwards.
     fn received(&self, bytes: &mut [u8]);
     /// No more will arrive: the peer has ended its side (`EOF`) or the stream failed.

@@ -11,6 +11,8 @@ use crate::protocol::{mask, Event, Payload, ProtocolError, Role};
 /// What is left of a frame is read to its place if it is this long: less is cheaper to copy than to
 /// read by a call of its own, while other frames wait behind it.
 const MIN_ROOM: usize = 16 * 1024;
+/// The most that is lent at once: room is cleared first, whether bytes come or not.
+const MAX_ROOM: usize = 256 * 1024;
 
 impl Receiver {
     /// Lends the place of what comes next, if that is much of an uncompressed data frame. Whatever
@@ -23,7 +25,8 @@ impl Receiver {
             return None;
         }
         let spare = self.buffer.capacity().saturating_sub(start);
-        let size = if spare >= MIN_ROOM { spare } else { start.max(MIN_ROOM) }.min(due);
+        let size = if spare >= MIN_ROOM { spare } else { start.max(MIN_ROOM) };
+        let size = size.min(due).min(MAX_ROOM);
         // Without memory the bytes come the other way, which fails the message.
         self.buffer.try_reserve_exact(size).ok()?;
         self.buffer.resize(start.saturating_add(size), 0);

@@ -309,29 +309,33 @@ impl Socket {
             if !self.has(READS) {
                 return self.set(LEFT_SOME);
             }
-            let goes_on = owner.receive_buffer().lend_to(|buffer| {
-                match self.with(|mut stream| stream.read(buffer)) {
-                    Ok(0) => {
-                        self.read_stop();
-                        owner.ended(UvError::EOF);
-                        false
-                    }
-                    Ok(count) => {
-                        let is_short = count < buffer.len();
+            let mut is_short = false;
+            let mut read = |buffer: &mut [u8]| {
+                let count = self.with(|mut stream| stream.read(buffer))?;
+                is_short = count < buffer.len();
+                Ok(count)
+            };
+            let outcome = owner.receive_in_place(&mut read).or_else(|| {
+                owner.receive_buffer().lend_to(|buffer| {
+                    let count = read(buffer)?;
+                    if count > 0 {
                         owner.received(buffer.get_mut(..count).unwrap_or_default());
-                        to_the_end || !is_short
                     }
-                    Err(UvError::EINTR) => true,
-                    Err(UvError::EAGAIN) => false,
-                    Err(error) => {
-                        self.read_stop();
-                        owner.ended(error);
-                        false
-                    }
-                }
+                    Ok(count)
+                })
             });
-            if goes_on != Some(true) {
-                return;
+            match outcome {
+                Some(Ok(1..)) if is_short && !to_the_end => return,
+                Some(Ok(1..) | Err(UvError::EINTR)) => {}
+                Some(Ok(0)) => {
+                    self.read_stop();
+                    return owner.ended(UvError::EOF);
+                }
+                Some(Err(UvError::EAGAIN)) | None => return,
+                Some(Err(error)) => {
+                    self.read_stop();
+                    return owner.ended(error);
+                }
             }
         }
         // It is the others' turn.
