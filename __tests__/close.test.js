@@ -203,6 +203,21 @@ describe('a Close frame of the peer', () => {
     await peer.when(({ hasEnded }) => hasEnded);
     expect(peer.frames.map(({ opcode }) => opcode)).toEqual([frames.TEXT, frames.CLOSE]);
   });
+
+  testOurs('lets a server end the connection without waiting for the peer to do so', async () => {
+    const { peer, server } = await rawPair({ closeTimeout: 60_000 });
+    const closed = closing(server);
+    const large = Buffer.alloc(1 << 20, 'x');
+    server.send(large);
+    server.close(1000, 'bye');
+    // The peer keeps its side open, and still gets everything.
+    await peer.closing();
+    peer.write(frames.closeFrame(1000, 'bye'));
+    expect(await closed).toEqual({ code: 1000, reason: 'bye' });
+    await peer.when(({ hasEnded }) => hasEnded);
+    expect(peer.frames.map(({ opcode }) => opcode)).toEqual([frames.BINARY, frames.CLOSE]);
+    expect(peer.frames[0].payload.equals(large)).toBe(true);
+  });
 });
 
 describe('a connection that ends without a closing handshake', () => {

@@ -343,6 +343,14 @@ impl Connection {
         }
     }
 
+    /// Whether the connection need not wait for the peer's FIN: after the closing handshake it is the
+    /// server that closes first, and the peer sends nothing any more (RFC 6455 section 7.1.1).
+    fn may_close_first(&self) -> bool {
+        self.role == Role::Server
+            && self.flags.has(Flags::RECEIVED_CLOSE)
+            && !self.flags.has(Flags::FAILED)
+    }
+
     fn everything_is_written(&self) {
         if self.flags.has(Flags::ABOVE) {
             self.flags.clear(Flags::ABOVE);
@@ -353,6 +361,9 @@ impl Connection {
                 // Both sides are done: closing sends the FIN, and no unread byte turns it into a
                 // reset.
                 _ if self.flags.has(Flags::EOF) => Err(UvError::EOF),
+                Some(transport) if self.may_close_first() && transport.ends_by_close() => {
+                    Err(UvError::EOF)
+                }
                 Some(transport) => transport.shutdown(),
                 None => Err(UvError::EINVAL),
             };

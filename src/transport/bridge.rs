@@ -76,6 +76,10 @@ impl Transport for Bridge {
 
     fn reset_on_close(&self) {}
 
+    fn ends_by_close(&self) -> bool {
+        false
+    }
+
     fn close(&self) {
         // Nothing may be written any more: the number may soon be somebody else's.
         self.queued.take();

@@ -32,6 +32,9 @@ pub(crate) trait Transport {
     fn reset_on_close(&self);
     /// Closes both sides at once; `closed` follows.
     fn close(&self);
+    /// Whether `close` hands over what was written, and then ends our side, as `shutdown` does. (The
+    /// peer gets a reset if it goes on sending.)
+    fn ends_by_close(&self) -> bool;
     /// Tells a pipe whose writing end is elsewhere that it is full, or has drained.
     fn set_blocked(&self, is_blocked: bool);
     /// Keeps the loop alive, or not.

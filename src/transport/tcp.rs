@@ -103,6 +103,10 @@ impl Transport for TcpTransport {
         either!(self, stream => stream.linger_zero());
     }
 
+    fn ends_by_close(&self) -> bool {
+        true
+    }
+
     fn close(&self) {
         either!(self, stream => stream.close());
     }
