@@ -17,7 +17,14 @@ const { conclude, onNeverConnected } = require('./incoming');
 const { abort } = require('./outgoing');
 const { limitsOf } = require('./limits');
 const { OpeningRequest } = require('./request');
-const { check, checkObject, checkSignal, isToken, received } = require('./validation');
+const {
+  check,
+  checkObject,
+  checkSignal,
+  checkTimeout,
+  isToken,
+  received,
+} = require('./validation');
 const { defer } = require('./waiting');
 const { CONNECTING, STAGGERED } = require('./constants');
 
@@ -49,6 +56,8 @@ const NATIVE_OPTIONS = new Set([
   'perMessageDeflate',
   'protocols',
   'protocolVersion',
+  'proxy',
+  'reconnect',
   'signal',
   'skipUTF8Validation',
   // Those that the URL decides.
@@ -76,9 +85,13 @@ const NATIVE_OPTIONS = new Set([
   'servername',
 ]);
 
+/** Loaded for those who want it. */
+const loadProxyFor = () => require('./proxy/settings').proxyFor;
+
 /** Tells whether the handshake is one for Node's HTTP client. */
 function needsRequest(address, options) {
   if (address.url.protocol !== 'ws:' || options.protocolVersion === 8) return true;
+  if (options.proxy && loadProxyFor()(address, options.proxy) !== null) return true;
   for (const name in options) {
     const value = options[name];
     if (value && !NATIVE_OPTIONS.has(name)) return true;
@@ -123,6 +136,13 @@ function checkOptions(options) {
     throw new TypeError(`"options.context" must be a Context, ${received(context)}`);
   }
   checkSignal(signal, 'options.signal');
+  if (options.proxy) {
+    for (const name of ['agent', 'createConnection']) {
+      if (options[name]) {
+        throw new TypeError(`"options.proxy" and "options.${name}" exclude each other`);
+      }
+    }
+  }
   if (protocolVersion !== 13 && protocolVersion !== 8) {
     throw new RangeError(
       `Unsupported protocol version: ${protocolVersion} (supported versions: 8, 13)`,
@@ -272,6 +292,7 @@ function connect(websocket, address, protocols, options) {
     protocols: readProtocols(protocols),
     options,
     limits: limitsOf(options, 0),
+    connectTimeout: checkTimeout(options.connectTimeout, 'options.connectTimeout', 0),
     extension: null,
   };
   wanted.extension = offerOf(options.perMessageDeflate ?? true, wanted.limits.maxPayload);
@@ -282,7 +303,15 @@ function connect(websocket, address, protocols, options) {
   details.extension = wanted.extension;
   if (options.allowSynchronousEvents === false) websocket._flags |= STAGGERED;
   websocket._scope = captureScope('WEBSOCKET');
-  start(websocket, options.context ?? Context.default, wanted);
+  const context = options.context ?? Context.default;
+  if (options.reconnect) {
+    const Reconnection = require('./reconnection');
+    details.reconnection = new Reconnection(websocket, context, options, {
+      start: () => start(websocket, context, wanted),
+      heed: (signal) => heed(websocket, signal),
+    });
+  }
+  start(websocket, context, wanted);
   if (options.signal !== undefined) heed(websocket, options.signal);
 }
 

@@ -49,6 +49,8 @@ module.exports = {
   DEFLATES: 1 << 10,
   /** It has been open: there is, or was, a socket. */
   WAS_OPEN: 1 << 11,
+  /** The user has called close() or terminate(): it does not come back. */
+  ENDED: 1 << 12,
 
   // Flags of a native send: the opcode in the low bits, then these.
   OPCODE_CONTINUATION: 0,

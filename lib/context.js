@@ -108,7 +108,7 @@ class Context extends EventEmitter {
     const internals = {
       /** Number of the native context. */
       _id: native.contextCreate((extras) => delivery.deliver(extras), delivery.records),
-      /** Opening handshakes of clients that Node's HTTP client does. */
+      /** Opening handshakes that Node's HTTP client does, and clients that wait for their next. */
       _handshakes: new Set(),
       /** Bridges whose streams are not closed. */
       _bridges: new Set(),
@@ -242,6 +242,7 @@ class Context extends EventEmitter {
   ref() {
     settle();
     if (!this.#isDestroyed) native.contextRef(this._id);
+    for (const handshake of this._handshakes) handshake.setRef?.(true);
     return this;
   }
 
@@ -249,6 +250,7 @@ class Context extends EventEmitter {
   unref() {
     settle();
     if (!this.#isDestroyed) native.contextUnref(this._id);
+    for (const handshake of this._handshakes) handshake.setRef?.(false);
     return this;
   }
 
@@ -282,8 +284,9 @@ class Context extends EventEmitter {
     // Clients that have just been made are part of this context.
     settle();
     this._phase = Math.max(this._phase, phase);
-    if (phase >= CLOSING) {
-      for (const handshake of [...this._handshakes]) handshake.interrupt();
+    for (const handshake of [...this._handshakes]) {
+      if (phase >= CLOSING) handshake.interrupt();
+      else handshake.retire?.();
     }
   }
 

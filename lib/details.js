@@ -31,6 +31,10 @@ class Details {
     this.extension = null;
     /** @type {number} Redirects that a client has followed. */
     this.redirects = 0;
+    /** @type {object | null} How long the steps of a client's opening handshake took. */
+    this.timings = null;
+    /** @type {import('./reconnection') | null} What brings a client back that is lost. */
+    this.reconnection = null;
     /** @type {object | null} The options of a client. */
     this.options = null;
     /** @type {import('./bridge') | null} What carries the connection, if a JavaScript stream does. */

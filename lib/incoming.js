@@ -72,11 +72,25 @@ function onOpened(websocket, head, flags, context) {
   // A listener may have closed it, or ended its context.
   if (!mayOpen(websocket, context)) return;
   UpgradeMessage.attach(response, websocket);
+  noteTimings(websocket);
   websocket._readyState = OPEN;
   websocket._flags |= WAS_OPEN;
   restoreFastPath(websocket);
   forgetSignal(websocket);
-  websocket.emit('open');
+  emitOpen(websocket);
+}
+
+/** Emits 'open', or that a client is back. */
+function emitOpen(websocket) {
+  const { reconnection } = detailsOf(websocket);
+  if (reconnection === null) websocket.emit('open');
+  else reconnection.opened();
+}
+
+/** Keeps how long the steps of a native opening handshake took. */
+function noteTimings(websocket) {
+  const { dns = null, connect = null, upgrade = null } = native.connectionTimings(websocket._id) ?? {};
+  detailsOf(websocket).timings = { dns, connect, proxy: null, tls: null, upgrade };
 }
 
 /**
@@ -147,6 +161,7 @@ function onPeerClose(websocket, code, view) {
  * handshake did not succeed.
  */
 function onError(websocket, closeCode, cause) {
+  if (websocket._readyState === CONNECTING) noteTimings(websocket);
   onFailed(websocket, closeCode, failureOf(websocket._id, cause));
 }
 
@@ -234,13 +249,15 @@ function onNeverConnected(websocket, error) {
   conclude(websocket);
 }
 
-/** Emits the error that is left, and 'close'. */
+/** Emits the error that is left, and 'close', unless the client tries again. */
 function conclude(websocket) {
   websocket._readyState = CLOSING;
   websocket._sendId = NONE;
   websocket._id = NONE;
   if (websocket._details !== null) websocket._details.handshake = null;
   forgetSignal(websocket);
+  const reconnection = websocket._details === null ? null : websocket._details.reconnection;
+  if (reconnection !== null && reconnection.survive()) return;
   try {
     emitError(websocket);
   } finally {
@@ -282,6 +299,7 @@ module.exports = {
   conclude,
   detach,
   emitClose,
+  emitOpen,
   forgetSignal,
   leave,
   mayOpen,

@@ -17,6 +17,7 @@ const {
   CONNECTING,
   DEFLATES,
   EMPTY_BUFFER,
+  ENDED,
   FIN,
   FRAGMENTING,
   NONE,
@@ -133,8 +134,19 @@ function failSending(websocket, error) {
   terminate(websocket);
 }
 
+/** What brings a client back that is away now, or null. */
+function comeback(websocket) {
+  const reconnection = websocket._details === null ? null : websocket._details.reconnection;
+  return reconnection !== null && reconnection.isAway ? reconnection : null;
+}
+
 /** Sends a message or a fragment; see WebSocket.send(). */
 function send(websocket, data, options, callback) {
+  const reconnection = comeback(websocket);
+  if (reconnection !== null) {
+    reconnection.send(data, options, callback);
+    return;
+  }
   if (websocket._readyState === CONNECTING) throw notOpen(websocket);
   if (typeof options === 'function') {
     callback = options;
@@ -204,13 +216,18 @@ function bytesOf(data) {
 
 /** Sends a PING or a PONG frame by `transmit`; see WebSocket.ping(). */
 function sendControl(websocket, transmit, data, mask, callback) {
-  if (websocket._readyState === CONNECTING) throw notOpen(websocket);
+  const reconnection = comeback(websocket);
   if (typeof data === 'function') {
     callback = data;
     data = undefined;
   } else if (typeof mask === 'function') {
     callback = mask;
   }
+  if (reconnection !== null && websocket._readyState !== OPEN) {
+    reconnection.refuse(callback);
+    return;
+  }
+  if (websocket._readyState === CONNECTING) throw notOpen(websocket);
   if (typeof data === 'number') data = data.toString();
   if (websocket._readyState !== OPEN) {
     refuse(websocket, data, callback);
@@ -258,16 +275,13 @@ function sendClose(websocket, code, reason) {
 
 /** Starts the closing handshake; see WebSocket.close(). */
 function close(websocket, code, reason) {
-  if (websocket._readyState === CONNECTING) {
+  if (websocket._readyState === OPEN) {
+    if (code !== undefined) checkClose(code, reason);
+    sendClose(websocket, code ?? 0, code === undefined ? undefined : reason);
+  } else if (websocket._readyState === CONNECTING) {
     abort(websocket);
-  } else if (websocket._readyState === OPEN) {
-    if (code === undefined) {
-      sendClose(websocket, 0, undefined);
-    } else {
-      checkClose(code, reason);
-      sendClose(websocket, code, reason);
-    }
   }
+  websocket._flags |= ENDED;
 }
 
 /** Drops the connection; see WebSocket.terminate(). */
@@ -297,6 +311,7 @@ function abort(websocket, error) {
 
 module.exports = {
   abort,
+  byteLength,
   close,
   flushForExit,
   flushIfExiting,
@@ -306,4 +321,5 @@ module.exports = {
   sendClose,
   sendControl,
   terminate,
+  toPayload,
 };

@@ -1,24 +1,23 @@
 'use strict';
 
 // The client's opening handshake through Node's HTTP client: for TLS, Unix domain sockets, agents,
-// redirects, and whatever else an option of http.request() asks for. What comes out of it is a
+// redirects, proxies, and whatever else an option of http.request() asks for. What comes out of it is a
 // stream, which becomes a native connection if it is a plain TCP socket, and is bridged otherwise.
 
 const Address = require('./address');
 const Bridge = require('./bridge');
+const { Clock } = require('./clock');
 const { adopt, isAdoptable } = require('./adoption');
 const { detailsOf } = require('./details');
 const { contextClosed } = require('./failure');
 const { acceptOf } = require('./handshake');
-const { conclude, onAttached } = require('./incoming');
+const { conclude, emitOpen, onAttached } = require('./incoming');
 const { terminate } = require('./outgoing');
+const { proxyFor } = require('./proxy/settings');
 const { CLOSING, CONNECTING, PHASES, TERMINATED } = require('./constants');
 
 /** As in ws and curl. */
 const MAX_REDIRECTS = 10;
-
-/** Longest timer of Node's. */
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** What no longer holds for another host (curl 7.77.0). */
 const CREDENTIALS = ['authorization', 'cookie'];
@@ -58,11 +57,16 @@ class OpeningRequest {
   #protocols;
   #options;
   #limits;
+  #connectTimeout;
   #extension;
   #address;
   /** Where the first request went, for redirects. */
   #origin = null;
   #isOver = false;
+  /** The times of it, and its time limits. */
+  #clock;
+  /** A way through a proxy that is being made. */
+  #tunnel = null;
 
   /**
    * @param {import('./websocket')} websocket The WebSocket
@@ -72,16 +76,20 @@ class OpeningRequest {
    * @param {string[]} wanted.protocols Subprotocols to offer, checked
    * @param {object} wanted.options The options of the WebSocket
    * @param {object} wanted.limits Limits, as the native half wants them
+   * @param {number} wanted.connectTimeout Milliseconds for the connection; 0 for no limit
    * @param {object | null} wanted.extension What to offer as an extension
    */
-  constructor(websocket, context, { address, protocols, options, limits, extension }) {
+  constructor(websocket, context, wanted) {
+    const { address, protocols, options, limits, connectTimeout, extension } = wanted;
     this.#websocket = websocket;
     this.#context = context;
     this.#protocols = protocols;
     this.#options = options;
     this.#limits = limits;
+    this.#connectTimeout = connectTimeout;
     this.#extension = extension;
     this.#address = address;
+    this.#clock = new Clock(detailsOf(websocket), (error) => this.#fail(error));
     /** The http.ClientRequest that is under way. */
     this.request = null;
   }
@@ -146,6 +154,7 @@ class OpeningRequest {
   /** Destroys the request that is under way. */
   #drop() {
     const { request } = this;
+    this.#tunnel?.destroy();
     this.#finish();
     if (request === null) return;
     request.destroy();
@@ -155,6 +164,7 @@ class OpeningRequest {
 
   #finish() {
     this.#isOver = true;
+    this.#clock.stop();
     this.request = null;
     this.#context._finished(this);
   }
@@ -167,15 +177,12 @@ class OpeningRequest {
     const options = {
       ...given,
       ...OVERRIDDEN,
-      createConnection:
-        given.createConnection || (address.isSecure ? connectSecurely : connectPlain),
+      createConnection: given.createConnection || this.#wayTo(address),
       defaultPort: given.defaultPort || address.defaultPort,
       port: address.url.port || address.defaultPort,
       host: address.hostname,
       path: address.path,
       socketPath: address.socketPath,
-      // 0 is no limit there, too.
-      timeout: Math.min(this.#limits.handshakeTimeout, LONGEST_TIMER),
       headers: {
         ...given.headers,
         'Sec-WebSocket-Version': protocolVersion,
@@ -197,6 +204,35 @@ class OpeningRequest {
     const { credentials } = address;
     if (credentials !== undefined) options.auth = credentials;
     return options;
+  }
+
+  /** Returns what connects to an address, as http.request() calls it. */
+  #wayTo(address) {
+    const connect = address.isSecure ? connectSecurely : connectPlain;
+    const proxy = proxyFor(address, this.#options.proxy);
+    if (proxy === null) return connect;
+    return (options, onCreated) => this.#tunnelTo(proxy, options, connect, onCreated);
+  }
+
+  /** Connects through a proxy; the request waits for it. */
+  #tunnelTo(proxy, options, connect, onCreated) {
+    const Tunnel = require('./proxy/tunnel');
+    const clock = this.#clock;
+    const onStep = (step) => {
+      clock.note(step);
+      if (step === 'proxy') clock.connected();
+    };
+    this.#tunnel = new Tunnel(proxy, options, onStep, (error, socket) => {
+      this.#tunnel = null;
+      if (error !== null) {
+        onCreated(error);
+      } else if (this.#address.isSecure) {
+        onCreated(null, connect({ ...options, socket }));
+      } else {
+        onCreated(null, socket);
+      }
+    });
+    this.#tunnel.start();
   }
 
   /** Copies the options with the names of their headers in lower case: some may have to go. */
@@ -240,16 +276,15 @@ class OpeningRequest {
     const request = makeRequest(options);
     const isCurrent = () => !this.#isOver && this.request === request;
     this.request = request;
+    this.#clock.start(this.#limits.handshakeTimeout, this.#connectTimeout);
     request.on('error', (error) => {
       if (isCurrent()) this.#fail(error);
     });
+    request.on('socket', (socket) => {
+      if (isCurrent()) this.#clock.watch(socket);
+    });
     if (websocket._redirects > 0) {
       websocket.emit('redirect', websocket.url, request);
-    }
-    if (options.timeout) {
-      request.on('timeout', () => {
-        if (isCurrent()) this.#fail(new Error('Opening handshake has timed out'));
-      });
     }
     request.on('response', (response) => {
       if (isCurrent()) this.#respond(request, response);
@@ -300,6 +335,7 @@ class OpeningRequest {
   /** The server has upgraded the connection. */
   #upgrade(options, response, socket, head) {
     const websocket = this.#websocket;
+    this.#clock.note('upgrade');
     websocket.emit('upgrade', response);
     // A listener may have closed it.
     if (this.#isOver || websocket._readyState !== CONNECTING) {
@@ -333,7 +369,7 @@ class OpeningRequest {
         return;
       }
     }
-    websocket.emit('open');
+    emitOpen(websocket);
   }
 
   /** Ends the connection with an error, because its response is not acceptable. */

@@ -15,6 +15,7 @@ class SendQueue {
   /** @type {{ blob: Blob | null, size: number, perform: Function, callback?: Function }[]} */
   #entries = [];
   #reading = false;
+  #isAbandoned = false;
 
   #onEmpty;
   #onFailure;
@@ -74,6 +75,7 @@ class SendQueue {
   }
 
   #read(bytes) {
+    if (this.#isAbandoned) return;
     const websocket = this.#websocket;
     this.#reading = false;
     const isOver =
@@ -90,6 +92,7 @@ class SendQueue {
 
   /** The Blob could not be read: the message cannot be sent, nor anything behind it. */
   #fail(error) {
+    if (this.#isAbandoned) return;
     const websocket = this.#websocket;
     this.#reading = false;
     this.abandon(error);
@@ -100,6 +103,7 @@ class SendQueue {
   abandon(error) {
     const entries = this.#entries;
     this.#entries = [];
+    this.#isAbandoned = true;
     for (const { callback } of entries) {
       if (typeof callback === 'function') process.nextTick(callback, error);
     }

@@ -24,6 +24,7 @@ const {
   CLOSED,
   CLOSING,
   CONNECTING,
+  ENDED,
   FIN,
   IS_SERVER,
   NONE,
@@ -97,6 +98,10 @@ class WebSocket extends Emitter {
    * @param {number} [options.maxPayload=104857600] Largest message in bytes; 0 for no limit
    * @param {number} [options.maxRedirects=10] Most redirects to follow
    * @param {string} [options.origin] The Origin header
+   * @param {string | URL | object} [options.proxy] The proxy to go through; 'env' to ask the
+   *   environment
+   * @param {boolean | object} [options.reconnect] Whether, and how, to come back when the
+   *   connection is lost
    * @param {string | string[]} [options.protocols] Subprotocols, if not given before
    * @param {8 | 13} [options.protocolVersion=13] The protocol version
    * @param {AbortSignal} [options.signal] Gives up the opening handshake when it aborts
@@ -164,6 +169,11 @@ class WebSocket extends Emitter {
     return this._protocol;
   }
 
+  /** How long the steps of a client's opening handshake took, in milliseconds from its start. */
+  get timings() {
+    return this._details === null ? null : this._details.timings;
+  }
+
   get readyState() {
     return this._readyState;
   }
@@ -226,6 +236,7 @@ class WebSocket extends Emitter {
 
   /** Drops the connection: 'close' follows with 1006. */
   terminate() {
+    this._flags |= ENDED;
     terminate(this);
   }
 

@@ -97,6 +97,14 @@ pub struct ConnectionInfo {
     pub bytes_written: f64,
 }
 
+/// How long the steps of a client's opening handshake took, in milliseconds from its start.
+#[napi(object)]
+pub struct ConnectionTimings {
+    pub dns: Option<f64>,
+    pub connect: Option<f64>,
+    pub upgrade: Option<f64>,
+}
+
 /// The figures of a context.
 #[napi(object)]
 pub struct StatsObject {
@@ -461,6 +469,16 @@ pub fn connection_info(env: Env, id: u32) -> Result<Option<ConnectionInfo>> {
             bytes_read: bytes_read as f64,
             bytes_written: bytes_written as f64,
         }
+    }))
+}
+
+/// The timings of a client, once it has opened or failed.
+#[napi(catch_unwind)]
+pub fn connection_timings(env: Env, id: u32) -> Result<Option<ConnectionTimings>> {
+    let connection = environment(env)?.table.connection(id);
+    Ok(connection.and_then(|connection| {
+        let [dns, connect, upgrade] = connection.timings()?.steps();
+        Some(ConnectionTimings { dns, connect, upgrade })
     }))
 }
 

@@ -26,6 +26,7 @@ use super::publishing::Backlog;
 use super::sending::Sent;
 use super::settings::Group;
 use super::table::{Entry, Table};
+use super::timings::Timings;
 use super::{Failure, Listener};
 use crate::context::{Context, Kind, Member, MemberKind, Record, Span, Stats};
 use crate::protocol::{Receiver, Role};
@@ -159,6 +160,8 @@ pub(crate) struct Connection {
     pub(super) deadline: Cell<u64>,
     pub(super) opening: RefCell<Option<Box<Opening>>>,
     pub(super) dial: RefCell<Option<Box<Dial>>>,
+    /// Of a client.
+    pub(super) timings: OnceCell<Box<Timings>>,
     pub(super) failure: RefCell<Option<Box<Failure>>>,
     pub(super) bytes_received: Cell<u64>,
     pub(super) bytes_sent: Cell<u64>,
@@ -199,6 +202,7 @@ impl Connection {
             deadline: Cell::new(0),
             opening: RefCell::default(),
             dial: RefCell::default(),
+            timings: OnceCell::new(),
             failure: RefCell::default(),
             bytes_received: Cell::new(0),
             bytes_sent: Cell::new(0),
@@ -247,6 +251,11 @@ impl Connection {
         }
         connection.start_reading();
         Ok(connection)
+    }
+
+    /// How long the steps of a client's opening handshake took.
+    pub(crate) fn timings(&self) -> Option<&Timings> {
+        self.timings.get().map(|timings| &**timings)
     }
 
     /// Takes bytes that a bridged stream has brought. Returns false when it is to bring no more

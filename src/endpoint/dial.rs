@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::connection::{Connection, Flags, Phase};
+use super::timings::Timings;
 use super::{Failure, Group};
 use crate::context::Context;
 use crate::protocol::Role;
@@ -97,6 +98,7 @@ impl Connection {
     ) -> Rc<Self> {
         let connection = Self::new(context, group, Role::Client, Phase::Dialing, None);
         connection.flags.set(Flags::ANNOUNCED);
+        let _ = connection.timings.set(Timings::start());
         let timeout = group.settings.handshake_timeout;
         let on = context.event_loop();
         on.update_time();
@@ -271,6 +273,9 @@ impl Connection {
                 if late != 0 {
                     self.context.arm(self.place.get(), late);
                 }
+                if let Some(timings) = self.timings() {
+                    timings.connected();
+                }
                 if let Some(tcp) = attempt.tcp.get() {
                     self.take_tcp(tcp.clone());
                 }
@@ -317,7 +322,12 @@ impl ResolveOwner for Lookup {
             None => return,
         };
         match outcome {
-            Ok(addresses) => connection.try_addresses(addresses),
+            Ok(addresses) => {
+                if let Some(timings) = connection.timings() {
+                    timings.resolved();
+                }
+                connection.try_addresses(addresses);
+            }
             Err(error) => connection.fail(Failure::lookup(error, &host)),
         }
     }

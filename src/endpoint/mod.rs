@@ -16,6 +16,7 @@ mod receiving;
 mod sending;
 mod settings;
 mod table;
+mod timings;
 
 pub(crate) use compression::DeflateOptions;
 pub(crate) use connection::{Connection, Stream};

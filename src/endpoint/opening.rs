@@ -263,6 +263,9 @@ impl Connection {
             Ok((response, head)) => {
                 self.phase.set(Phase::Open);
                 self.deadline.set(0);
+                if let Some(timings) = self.timings() {
+                    timings.upgraded();
+                }
                 let protocol = if response.protocol.is_some() { PROTOCOL_CHOSEN } else { 0 };
                 let extension = if response.has_extension { EXTENSION_CHOSEN } else { 0 };
                 let flags = protocol | extension;
