@@ -20,6 +20,7 @@ import {
   ServerHttp2Stream,
 } from 'node:http2';
 import { Duplex, DuplexOptions, Writable } from 'node:stream';
+import { ConnectionOptions as TLSConnectionOptions } from 'node:tls';
 import { ZlibOptions } from 'node:zlib';
 
 declare class WebSocket extends EventEmitter {
@@ -91,6 +92,11 @@ declare class WebSocket extends EventEmitter {
     | typeof WebSocket.OPEN
     | typeof WebSocket.CLOSING
     | typeof WebSocket.CLOSED;
+  /**
+   * How long the steps of a client's opening handshake took: of the last one with `reconnect`. Null
+   * before it has got anywhere, and at a server connection.
+   */
+  readonly timings: WebSocket.Timings | null;
   /** The URL of a client; undefined at a server connection. */
   readonly url: string;
 
@@ -223,6 +229,8 @@ declare class WebSocket extends EventEmitter {
    * | upgrade | response | the server has answered with 101; before the response is checked |
    * | unexpected-response | request, response | the server has answered otherwise. Who listens has to end it; without a listener it is an error |
    * | open | | messages can be sent |
+   * | reconnecting | attempt, delay, cause | with `reconnect`: the connection is lost, or did not come about, and is tried again after `delay`. `attempt` counts from 1 |
+   * | reconnected | | with `reconnect`: messages can be sent again |
    * | message | data, isBinary | a whole message has come. Text is a Buffer and `false` |
    * | ping, pong | data | a frame of that kind has come. PING frames are answered before |
    * | drain | | the send queue is empty again after `bufferedAmount` was above 1 MiB |
@@ -244,7 +252,16 @@ declare class WebSocket extends EventEmitter {
     event: 'message',
     listener: (this: WebSocket, data: WebSocket.RawData, isBinary: boolean) => void,
   ): this;
-  on(event: 'open' | 'drain', listener: (this: WebSocket) => void): this;
+  on(event: 'open' | 'drain' | 'reconnected', listener: (this: WebSocket) => void): this;
+  on(
+    event: 'reconnecting',
+    listener: (
+      this: WebSocket,
+      attempt: number,
+      delay: number,
+      cause: WebSocket.ReconnectCause,
+    ) => void,
+  ): this;
   on(event: 'ping' | 'pong', listener: (this: WebSocket, data: Buffer) => void): this;
   on(event: string | symbol, listener: (this: WebSocket, ...args: any[]) => void): this;
 
@@ -263,7 +280,16 @@ declare class WebSocket extends EventEmitter {
     event: 'message',
     listener: (this: WebSocket, data: WebSocket.RawData, isBinary: boolean) => void,
   ): this;
-  once(event: 'open' | 'drain', listener: (this: WebSocket) => void): this;
+  once(event: 'open' | 'drain' | 'reconnected', listener: (this: WebSocket) => void): this;
+  once(
+    event: 'reconnecting',
+    listener: (
+      this: WebSocket,
+      attempt: number,
+      delay: number,
+      cause: WebSocket.ReconnectCause,
+    ) => void,
+  ): this;
   once(event: 'ping' | 'pong', listener: (this: WebSocket, data: Buffer) => void): this;
   once(event: string | symbol, listener: (this: WebSocket, ...args: any[]) => void): this;
 
@@ -384,6 +410,9 @@ declare namespace WebSocket {
    * | `HPE_INVALID_CONSTANT`, `HPE_HEADER_OVERFLOW` | 'error' of a client | the response is no HTTP, or too long |
    * | `ABORT_ERR` | 'error' of a client | `signal` has aborted |
    * | `ERR_UVWS_CONTEXT_CLOSED` | 'error' | the context has ended, or does not accept this any more |
+   * | `ERR_UVWS_CONNECT_TIMEOUT` | 'error' of a client | `connectTimeout` is over |
+   * | `ERR_UVWS_PROXY` | 'error' of a client | there is no way through the proxy. `status` is the HTTP status or `reply` the SOCKS5 reply (RFC 1928 section 6) with which it refused, `cause` an error of the system or of TLS; none of them if it broke the protocol |
+   * | `ERR_UVWS_OFFLINE` | callback of `send()`, `ping()` and `pong()` | with `reconnect`: the message was lost, or not taken, because there is no connection |
    * | `ERR_STREAM_DESTROYED` | callback of `send()` | the connection ended before the message was sent |
    * | `ERR_UVWS_LENGTH_NOT_MINIMAL` | 'error' | a frame's length is not in its shortest form (RFC 6455 section 5.2); 1002 |
    * | `ERR_UVWS_NOT_SUPPORTED` | thrown | an option, URL or socket that is not supported |
@@ -395,9 +424,12 @@ declare namespace WebSocket {
     | 'ERR_SOCKET_BAD_PORT'
     | 'ERR_STREAM_DESTROYED'
     | 'ERR_UVWS_ADDON'
+    | 'ERR_UVWS_CONNECT_TIMEOUT'
     | 'ERR_UVWS_CONTEXT_CLOSED'
     | 'ERR_UVWS_LENGTH_NOT_MINIMAL'
     | 'ERR_UVWS_NOT_SUPPORTED'
+    | 'ERR_UVWS_OFFLINE'
+    | 'ERR_UVWS_PROXY'
     | 'HPE_HEADER_OVERFLOW'
     | 'HPE_INVALID_CONSTANT'
     | 'WS_ERR_EXPECTED_FIN'
@@ -452,11 +484,17 @@ declare namespace WebSocket {
    *
    * Node's HTTP client does the handshake with any option that is not described here, such as
    * `agent`, `createConnection`, `localAddress` or `lookup`, and with `finishRequest`,
-   * `followRedirects`, `generateMask` and `protocolVersion: 8`.
+   * `followRedirects`, `generateMask`, `protocolVersion: 8`, `connectTimeout` and `proxy`.
    */
   interface ClientOptions extends ConnectionOptions, Omit<RequestOptions, OverriddenOptions> {
     /** `user:password` of an Authorization header. That of the URL, or a given header, counts more. */
     auth?: string | undefined;
+    /**
+     * Time for the connection: name lookup, TCP, and the way through a proxy; TLS with the server
+     * and the request come behind it. 0 for no limit, the default. Breach:
+     * `ERR_UVWS_CONNECT_TIMEOUT`.
+     */
+    connectTimeout?: number | undefined;
     /** IP version: 4, 6, or 0 for both, the default. */
     family?: number | undefined;
     /**
@@ -468,7 +506,10 @@ declare namespace WebSocket {
     followRedirects?: boolean | undefined;
     /** Fills the masking key of each frame. Default: the system's random generator. */
     generateMask?: ((mask: Buffer) => void) | undefined;
-    /** Time for the opening handshake, name lookup included; 0 for no limit, the default. */
+    /**
+     * Time for the opening handshake, from the name lookup to the end of the response; 0 for no
+     * limit, the default. A redirect starts it again.
+     */
     handshakeTimeout?: number | undefined;
     /** Further header lines. An array is several lines. Those of the handshake are left out. */
     headers?: OutgoingHttpHeaders | { [name: string]: string | string[] } | undefined;
@@ -480,8 +521,126 @@ declare namespace WebSocket {
     protocols?: string | string[] | undefined;
     /** The protocol version: 13, the default, or 8, which names the origin otherwise. */
     protocolVersion?: number | undefined;
-    /** Gives up the opening handshake when it aborts: 'error' with `ABORT_ERR`, 'close' with 1006. */
+    /**
+     * The proxy to go through, or `'env'` to look for one in the environment: see `ProxyOptions`.
+     * Default: none. A `ws+unix:` URL needs none. `agent` and `createConnection` exclude it.
+     */
+    proxy?: string | URL | ProxyOptions | null | undefined;
+    /** Whether, and how, to come back when the connection is lost. Default false. */
+    reconnect?: boolean | ReconnectOptions | undefined;
+    /**
+     * Gives up the opening handshake when it aborts: 'error' with `ABORT_ERR`, 'close' with 1006.
+     * With `reconnect` no further attempt is made.
+     */
     signal?: AbortSignal | undefined;
+  }
+
+  /**
+   * A proxy. A URL by itself is as good as an object with nothing but `url`.
+   *
+   * With `'env'` the variables `https_proxy` for `wss:` and `http_proxy` for `ws:` count, then
+   * `all_proxy`; what `no_proxy` names is reached without. The names may be in upper case, lower case
+   * counts first. Empty ones are none. HTTP_PROXY in upper case does not count where REQUEST_METHOD is
+   * set, because then any client of a CGI program may set it.
+   *
+   * `no_proxy` is `*`, or a list with commas: names, which stand for their subdomains too, with or
+   * without a dot or `*.` in front; addresses; networks such as `10.0.0.0/8`; each with or without
+   * a port behind a colon.
+   *
+   * `family`, `localAddress`, `localPort` and `lookup` concern the connection to the proxy;
+   * options of TLS, such as `ca`, the server behind it.
+   */
+  interface ProxyOptions {
+    /**
+     * `http:` and `https:` proxies are asked by CONNECT, for `ws:` URLs too (RFC 6455 section 4.1).
+     * `socks5:` is SOCKS5 (RFC 1928) with the address of the server, which is looked up here;
+     * `socks5h:` with its name, which the proxy looks up. Default ports: 80, 443 and 1080. `http:` may
+     * be left out. User name and password may be in it, percent-encoded.
+     */
+    url: string | URL;
+    /** User name, for basic authentication or RFC 1929. Default: that of the URL. */
+    username?: string | undefined;
+    /** Password. Default: that of the URL. */
+    password?: string | undefined;
+    /** Further headers of the CONNECT request. They replace ours of the same name. */
+    headers?: OutgoingHttpHeaders | undefined;
+    /** Options of `tls.connect`, such as `ca`, for an `https:` proxy. */
+    tls?: TLSConnectionOptions | undefined;
+  }
+
+  /**
+   * When a lost client comes back. The schedule is that of libwebsockets (`lws_retry_bo_t`): a table of
+   * delays whose last one repeats, with jitter.
+   *
+   * The WebSocket stays the same object, with its listeners, `binaryType` and `isPaused`. While it is
+   * away `readyState` is CONNECTING; 'open' is emitted the first time, 'reconnected' later, 'close'
+   * once, at the end. What had been handed over to a connection that is lost is not repeated.
+   *
+   * It ends for good with `close()` or `terminate()`; when `signal` or the context says so, or the
+   * context drains; when a peer breaks the protocol, which is an 'error'; after `maxAttempts`; and
+   * where `retry` says no.
+   */
+  interface ReconnectOptions {
+    /** Time before each attempt. Default `[1000, 2000, 4000, 8000, 16000, 30000]`. */
+    delays?: readonly number[] | undefined;
+    /** How much of a delay may be added to it at random, in percent. Default 30. */
+    jitter?: number | undefined;
+    /**
+     * Most attempts without a connection that held; then the client ends with the last error.
+     * Default Infinity.
+     */
+    maxAttempts?: number | undefined;
+    /** How long a connection has to hold for the attempts to be counted anew. Default 5,000. */
+    resetAfter?: number | undefined;
+    /**
+     * What becomes of a message that is sent while there is no connection: it waits for one, or
+     * its callback gets `ERR_UVWS_OFFLINE`. Default `'queue'`. What listeners of 'open' and
+     * 'reconnected' send goes in front of what has waited. PING, PONG and fragments never wait.
+     */
+    offline?: 'queue' | 'refuse' | undefined;
+    /**
+     * Most bytes that wait, which `bufferedAmount` counts; 0 or Infinity for no limit. Default
+     * 1,048,576. Breach: `ERR_UVWS_OFFLINE`.
+     */
+    maxQueue?: number | undefined;
+    /**
+     * Tells whether to try again. Default: after close codes 1001, 1006, 1011, 1012, 1013 and 1014;
+     * after statuses 408, 425, 429, 500, 502, 503 and 504 of a server or proxy; and after errors of
+     * the network, of TLS or of a proxy, and timeouts. Not after other codes and statuses, nor
+     * after a response that is no valid handshake.
+     *
+     * @param attempt The attempt that would come, from 1
+     */
+    retry?: ((cause: ReconnectCause, attempt: number) => boolean) | undefined;
+  }
+
+  /** Why a client has lost its connection, or did not get one. */
+  interface ReconnectCause {
+    /** The close code; 1006 without one. */
+    code: number;
+    /** The reason in the peer's Close frame. */
+    reason: Buffer;
+    /** What went wrong before the connection was open; null if it was. */
+    error: Error | null;
+    /** Whether it was open. */
+    wasOpen: boolean;
+  }
+
+  /**
+   * Milliseconds from the start of an opening handshake to the end of each step; null for a step that
+   * was not reached, or that there is not.
+   */
+  interface Timings {
+    /** The name, of the server or the proxy, was looked up. */
+    dns: number | null;
+    /** The TCP connection, to the server or the proxy, was established. */
+    connect: number | null;
+    /** The proxy's tunnel to the server was established. */
+    proxy: number | null;
+    /** The TLS handshake with the server was done. */
+    tls: number | null;
+    /** The response had come. */
+    upgrade: number | null;
   }
 
   /** Options of `https.request` that the URL overrides, or that are described otherwise. */

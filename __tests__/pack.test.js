@@ -35,7 +35,14 @@ test('the package has what it needs and nothing else, and its addon is found in 
   ]) {
     expect(names).toContain(name);
   }
-  const lib = fs.readdirSync(path.join(ROOT, 'lib')).map((name) => `lib/${name}`);
+  const lib = fs
+    .readdirSync(path.join(ROOT, 'lib'), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ name, parentPath, path: folder }) => {
+      // Node 20.11 and older have another name for it.
+      const file = path.join(parentPath ?? folder, name);
+      return path.relative(ROOT, file).split(path.sep).join('/');
+    });
   expect(names).toEqual(expect.arrayContaining(lib));
   const rest = names.filter(
     (name) => !/^(index\.|lib\/|prebuilds\/|package\.json$|[A-Z]+(\.md)?$)/.test(name),

@@ -8,6 +8,7 @@ const native = require('./addon');
 const table = require('./table');
 const Address = require('./address');
 const Context = require('./context');
+const Reconnection = require('./reconnection');
 const { captureScope } = require('./async-scope');
 const { offerOf } = require('./client-extension');
 const { detailsOf } = require('./details');
@@ -85,13 +86,14 @@ const NATIVE_OPTIONS = new Set([
   'servername',
 ]);
 
-/** Loaded for those who want it. */
-const loadProxyFor = () => require('./proxy/settings').proxyFor;
-
 /** Tells whether the handshake is one for Node's HTTP client. */
 function needsRequest(address, options) {
   if (address.url.protocol !== 'ws:' || options.protocolVersion === 8) return true;
-  if (options.proxy && loadProxyFor()(address, options.proxy) !== null) return true;
+  if (options.proxy) {
+    // Loaded when it is needed: it holds no state.
+    const { proxyFor } = require('./proxy/settings');
+    if (proxyFor(address, options.proxy) !== null) return true;
+  }
   for (const name in options) {
     const value = options[name];
     if (value && !NATIVE_OPTIONS.has(name)) return true;
@@ -305,7 +307,6 @@ function connect(websocket, address, protocols, options) {
   websocket._scope = captureScope('WEBSOCKET');
   const context = options.context ?? Context.default;
   if (options.reconnect) {
-    const Reconnection = require('./reconnection');
     details.reconnection = new Reconnection(websocket, context, options, {
       start: () => start(websocket, context, wanted),
       heed: (signal) => heed(websocket, signal),

@@ -275,8 +275,9 @@ class Context extends EventEmitter {
 
   #destroy(cause) {
     if (this.#isDestroyed) return;
-    this.#advance(DESTROYING);
+    // Before it is told to those who are interrupted.
     this._cause ??= cause;
+    this.#advance(DESTROYING);
     native.contextDestroy(this._id);
   }
 

@@ -89,7 +89,11 @@ function emitOpen(websocket) {
 
 /** Keeps how long the steps of a native opening handshake took. */
 function noteTimings(websocket) {
-  const { dns = null, connect = null, upgrade = null } = native.connectionTimings(websocket._id) ?? {};
+  const {
+    dns = null,
+    connect = null,
+    upgrade = null,
+  } = native.connectionTimings(websocket._id) ?? {};
   detailsOf(websocket).timings = { dns, connect, proxy: null, tls: null, upgrade };
 }
 
@@ -180,7 +184,9 @@ function onFailed(websocket, closeCode, error) {
     if (websocket._id !== NONE) native.closeFrame(websocket._id, closeCode, undefined);
   }
   details.error ??= error;
-  emitError(websocket);
+  // What has not opened may be tried again, which conclude() finds out.
+  const isOver = details.reconnection === null || (websocket._flags & WAS_OPEN) !== 0;
+  if (isOver) emitError(websocket);
 }
 
 /** Emits the error that is waiting, at most once. */

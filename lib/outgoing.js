@@ -312,6 +312,7 @@ function abort(websocket, error) {
 module.exports = {
   abort,
   byteLength,
+  bytesOf,
   close,
   flushForExit,
   flushIfExiting,

@@ -6,9 +6,10 @@
 // The WebSocket stays the same object. Where it would end, in conclude(), it is made as new instead,
 // waits as a client that connects, and starts again. A WebSocket without the option has none of this.
 
+const Socket = require('./socket');
 const { contextClosed } = require('./failure');
 const { conclude, onNeverConnected } = require('./incoming');
-const { byteLength, restoreFastPath, toPayload } = require('./outgoing');
+const { byteLength, bytesOf, restoreFastPath, toPayload } = require('./outgoing');
 const { noTimings } = require('./clock');
 const { check, checkLimit, checkObject, isBlob, received } = require('./validation');
 const {
@@ -245,7 +246,7 @@ class Reconnection {
     for (const callback of details.callbacks.splice(0)) {
       process.nextTick(callback, offlineError('the connection was lost'));
     }
-    if (details.socket !== null) require('./socket').conclude(details.socket);
+    if (details.socket !== null) Socket.conclude(details.socket);
     this.#isCut = (flags & FRAGMENTING) !== 0;
     // The rest of a message whose beginning is lost is to be told from a new one.
     websocket._flags = flags & (this.#isCut ? LASTING_FLAGS | FRAGMENTING : LASTING_FLAGS);
@@ -402,13 +403,13 @@ class Reconnection {
   }
 
   #entryOf(data, given, callback) {
-    const options = { binary: Boolean('binary' in given ? given.binary : typeof data !== 'string') };
-    if ('compress' in given) options.compress = given.compress;
+    const binary = Boolean('binary' in given ? given.binary : typeof data !== 'string');
+    const options = { ...given, binary };
     if (isBlob(data)) return { payload: data, options, callback, size: data.size };
     const payload = toPayload(data);
     const size = byteLength(payload);
     // The caller may use its memory again.
-    const copy = typeof payload === 'string' ? payload : copyOf(payload);
+    const copy = typeof payload === 'string' ? payload : Buffer.from(bytesOf(payload));
     return { payload: copy, options, callback, size };
   }
 
@@ -421,14 +422,6 @@ class Reconnection {
       websocket.send(payload, options, callback);
     }
   }
-}
-
-/** Copies an ArrayBuffer or a view of one. */
-function copyOf(payload) {
-  const view = ArrayBuffer.isView(payload)
-    ? new Uint8Array(payload.buffer, payload.byteOffset, payload.byteLength)
-    : new Uint8Array(payload);
-  return Buffer.from(view);
 }
 
 module.exports = Reconnection;

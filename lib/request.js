@@ -13,7 +13,6 @@ const { contextClosed } = require('./failure');
 const { acceptOf } = require('./handshake');
 const { conclude, emitOpen, onAttached } = require('./incoming');
 const { terminate } = require('./outgoing');
-const { proxyFor } = require('./proxy/settings');
 const { CLOSING, CONNECTING, PHASES, TERMINATED } = require('./constants');
 
 /** As in ws and curl. */
@@ -209,6 +208,8 @@ class OpeningRequest {
   /** Returns what connects to an address, as http.request() calls it. */
   #wayTo(address) {
     const connect = address.isSecure ? connectSecurely : connectPlain;
+    if (!this.#options.proxy) return connect;
+    const { proxyFor } = require('./proxy/settings');
     const proxy = proxyFor(address, this.#options.proxy);
     if (proxy === null) return connect;
     return (options, onCreated) => this.#tunnelTo(proxy, options, connect, onCreated);

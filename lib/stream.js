@@ -31,7 +31,9 @@ function createWebSocketStream(websocket, options) {
   });
 
   function whenOpen(action) {
-    if (websocket.readyState === CONNECTING) websocket.once('open', action);
+    // A client that comes back takes messages while it is away, or tells why it does not.
+    const isPatient = websocket._details?.reconnection != null;
+    if (websocket.readyState === CONNECTING && !isPatient) websocket.once('open', action);
     else action();
   }
 

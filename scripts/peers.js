@@ -1,7 +1,6 @@
 'use strict';
 
-// What the interoperability tests play against that npm does not bring: Python's websockets and
-// Chromium.
+// What the tests play against that npm does not bring: Python's websockets, Chromium, and proxies.
 
 const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
@@ -38,4 +37,13 @@ function ensureChromium() {
   aptInstall('chromium');
 }
 
-module.exports = { ensureChromium, ensurePython };
+/** Installs the proxies of the tests where that needs no question. Without one its test says so. */
+function ensureProxies() {
+  if (process.platform !== 'linux') return;
+  // The package tinyproxy would start it as a service.
+  const packages = { tinyproxy: 'tinyproxy-bin', microsocks: 'microsocks' };
+  const missing = Object.keys(packages).filter((program) => !isOnPath(program));
+  if (missing.length > 0) aptInstall(...missing.map((program) => packages[program]));
+}
+
+module.exports = { ensureChromium, ensureProxies, ensurePython };

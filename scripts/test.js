@@ -162,6 +162,7 @@ async function cargoTests(...selection) {
 async function jest(node, { files = [], env = {} } = {}) {
   peers.ensurePython();
   peers.ensureChromium();
+  peers.ensureProxies();
   const report = path.join(ROOT, 'build', 'jest.json');
   fs.mkdirSync(path.dirname(report), { recursive: true });
   fs.rmSync(report, { force: true });

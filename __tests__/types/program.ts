@@ -45,6 +45,21 @@ wss.on('connection', (socket, request: http.IncomingMessage) => {
   socket.on('close', (code: number, reason: Buffer) => console.log(code, reason.toString()));
   socket.on('pong', (data: Buffer) => console.log(data));
 });
+const patient = new WebSocket('wss://localhost', {
+  proxy: {
+    url: 'https://proxy',
+    username: 'user',
+    tls: { ca: '' },
+    headers: { 'X-Header': 'value' },
+  },
+  connectTimeout: 1000,
+  reconnect: { delays: [1000], jitter: 20, offline: 'refuse', retry: (cause) => !cause.wasOpen },
+});
+patient.on('reconnecting', (attempt, delay, { code, error }) => {
+  const upgrade: number | null | undefined = patient.timings?.upgrade;
+  console.log(attempt + delay, code, error?.message, upgrade);
+});
+patient.once('reconnected', () => patient.send(''));
 const delivered: number = wss.publish('topic', Buffer.alloc(1), { overflow: 'close' });
 wss.broadcast('text', { binary: true, compress: false, maxBackpressure: delivered });
 wss.clients.forEach((socket) => {

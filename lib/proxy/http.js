@@ -3,7 +3,8 @@
 // The client's side of a CONNECT request (RFC 9110 section 9.3.6) with basic authentication. Reads
 // bytes and says what to write; the socket is tunnel.js's.
 
-const net = require('node:net');
+// Loaded when it is needed: that takes longer than all of this package.
+const net = () => require('node:net');
 
 const { Refusal } = require('./failure');
 const { formatHeaders } = require('../head');
@@ -34,7 +35,7 @@ function headLength(bytes) {
 }
 
 function requestFor({ username, password, headers }, host, port) {
-  const authority = `${net.isIPv6(host) ? `[${host}]` : host}:${port}`;
+  const authority = `${net().isIPv6(host) ? `[${host}]` : host}:${port}`;
   const all = { Host: authority, 'Proxy-Connection': 'Keep-Alive' };
   if (username !== null) {
     const credentials = Buffer.from(`${username}:${password}`).toString('base64');

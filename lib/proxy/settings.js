@@ -3,7 +3,8 @@
 // Reads the `proxy` option of a client: which proxy, if any, a connection goes through. From options
 // or, if asked for, from the environment with the rules of curl.
 
-const net = require('node:net');
+// Loaded when it is needed: that takes longer than all of this package.
+const net = () => require('node:net');
 
 const { check, received } = require('../validation');
 const { formatHeaders } = require('../head');
@@ -123,18 +124,18 @@ function matches(entry, host, port) {
     .replace(/\.$/, '')
     .toLowerCase();
   if (pattern === '') return false;
-  const family = net.isIP(host);
+  const family = net().isIP(host);
   if (family === 0) {
     const name = host.replace(/\.$/, '').toLowerCase();
     return name === pattern || name.endsWith(`.${pattern}`);
   }
   const [address, prefix] = pattern.split('/');
-  if (net.isIP(address) !== family) return false;
+  if (net().isIP(address) !== family) return false;
   const longest = family === 4 ? 32 : 128;
   const length = prefix === undefined ? longest : Number(prefix);
   if (!/^\d*$/.test(prefix ?? '') || length > longest) return false;
   const type = family === 4 ? 'ipv4' : 'ipv6';
-  const network = new net.BlockList();
+  const network = new (net().BlockList)();
   network.addSubnet(address, length, type);
   return network.check(host, type);
 }

@@ -3,7 +3,8 @@
 // The client's side of SOCKS5 (RFC 1928), with no authentication or with a user name and a password
 // (RFC 1929). Reads bytes and says what to write; the socket is tunnel.js's.
 
-const net = require('node:net');
+// Loaded when it is needed: that takes longer than all of this package.
+const net = () => require('node:net');
 
 const { Refusal } = require('./failure');
 
@@ -55,7 +56,7 @@ function ipv6Bytes(address) {
 
 /** Writes an address (RFC 1928 section 5). */
 function addressBytes(host) {
-  switch (net.isIP(host)) {
+  switch (net().isIP(host)) {
     case 4:
       return [IPV4, ...host.split('.').map(Number)];
     case 6:
@@ -79,7 +80,9 @@ function* handshake({ username, password }, host, port) {
   const greeting = Buffer.from([VERSION, methods.length, ...methods]);
   const [version, method] = yield { write: greeting, measure: exactly(2) };
   if (version !== VERSION) throw new Refusal(MISUNDERSTOOD);
-  if (!methods.includes(method)) throw new Refusal('wants another authentication');
+  if (!methods.includes(method)) {
+    throw new Refusal('accepts no way of authentication that was offered');
+  }
 
   if (method === PASSWORD) {
     const [user, secret] = [Buffer.from(username), Buffer.from(password)];

@@ -3,9 +3,8 @@
 // A connection through a proxy: connects to it and asks for a tunnel. What comes out of it is a
 // socket that carries the destination's bytes, and nothing of the proxy's.
 
-const dns = require('node:dns');
-const net = require('node:net');
-const tls = require('node:tls');
+// Loaded when it is needed: that takes longer than all of this package.
+const net = () => require('node:net');
 
 const http = require('./http');
 const socks = require('./socks');
@@ -58,16 +57,16 @@ class Tunnel {
   /**
    * Begins.
    *
-   * @throws {TypeError | RangeError} What net.connect() throws
+   * @throws {TypeError | RangeError} What net().connect() throws
    */
   start() {
     const { protocol } = this.#proxy;
     // As in curl, only `socks5h:` leaves the lookup to the proxy.
-    if (protocol !== 'socks5:' || net.isIP(this.#host) !== 0) {
+    if (protocol !== 'socks5:' || net().isIP(this.#host) !== 0) {
       this.#connect();
       return;
     }
-    const { family = 0, hints, lookup = dns.lookup } = this.#options;
+    const { family = 0, hints, lookup = require('node:dns').lookup } = this.#options;
     lookup(this.#host, { family, hints, all: false }, (error, address) => {
       if (this.#isOver) return;
       if (error) {
@@ -95,8 +94,12 @@ class Tunnel {
     const options = { ...this.#options, host, port };
     const isSecure = protocol === 'https:';
     const socket = isSecure
-      ? tls.connect({ servername: net.isIP(host) ? '' : host, ...tlsOptions, ...options })
-      : net.connect(options);
+      ? require('node:tls').connect({
+          servername: net().isIP(host) ? '' : host,
+          ...tlsOptions,
+          ...options,
+        })
+      : net().connect(options);
     this.#socket = socket;
     socket.setNoDelay(true);
     socket.once('lookup', this.#onLookup);
