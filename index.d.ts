@@ -681,7 +681,10 @@ declare namespace WebSocket {
     zlibInflateOptions?: ZlibOptions | undefined;
     /** Smallest message to compress, where our side keeps no window. Default 1,024. */
     threshold?: number | undefined;
-    /** Without effect on connections: they do not use Node's thread pool. */
+    /**
+     * Most messages of 64 KiB or more that are compressed on libuv's thread pool at the same time; 0
+     * for no limit. The first options that are used decide for the whole thread. Default 10.
+     */
     concurrencyLimit?: number | undefined;
   }
 

@@ -4,6 +4,7 @@
 
 const native = require('./addon');
 const extension = require('./extension');
+const limiter = require('./limiter');
 const PerMessageDeflate = require('./permessage-deflate');
 const { detailsOf } = require('./details');
 const { DEFLATES, NONE } = require('./constants');
@@ -177,6 +178,7 @@ function parametersOf({ params, _options: { threshold, zlibDeflateOptions } }) {
     memLevel: zlibNumber(zlibDeflateOptions, 'memLevel'),
     // Compared with lengths in ws, which makes a number of it.
     threshold: threshold == null ? undefined : Number(threshold),
+    concurrency: limiter.nativeLimit(),
   };
 }
 

@@ -185,7 +185,7 @@ class Delivery {
         onError(websocket, flags, this.context._cause);
         break;
       case GONE:
-        onGone(websocket, this.context._cause);
+        onGone(websocket, a, this.context._cause);
         break;
       case DRAIN:
         websocket.emit('drain');
@@ -241,7 +241,7 @@ class Delivery {
       stagger(websocket, context, () => onFailed(websocket, flags, error), true);
     } else {
       tellSocket(websocket);
-      const bridge = detach(websocket);
+      const bridge = detach(websocket, a);
       stagger(websocket, context, () => leave(websocket, bridge), true);
     }
     return true;

@@ -21,6 +21,8 @@ class Details {
     this.bufferedBytes = 0;
     /** @type {Function[]} Callbacks of sends that are not yet written out, in order. */
     this.callbacks = [];
+    /** @type {number} The last of these whose data was still to be compressed at the end. */
+    this.uncompressed = 0;
     /** @type {import('./send-queue') | null} What waits for a Blob to be read. */
     this.queue = null;
     /** @type {import('./socket') | null} The facade of the socket, once asked for. */

@@ -210,13 +210,13 @@ function onSent(websocket, count) {
   }
 }
 
-/** The connection is gone. */
-function onGone(websocket, cause) {
+/** The connection is gone; arguments as in detach(). */
+function onGone(websocket, uncompressed, cause) {
   if (websocket._readyState === CONNECTING) {
     detailsOf(websocket).error ??= contextClosed(INTERRUPTED, cause);
   }
   tellSocket(websocket);
-  leave(websocket, detach(websocket));
+  leave(websocket, detach(websocket, uncompressed));
 }
 
 /** Tells whoever listens to `_socket` what broke the connection. */
@@ -235,16 +235,19 @@ function leave(websocket, bridge) {
 /**
  * Takes the number from a WebSocket whose connection is gone: the native half may use it again.
  *
+ * @param {number} uncompressed Callbacks, the last ones, whose data had not been compressed yet
  * @returns {import('./bridge') | null} What has carried the connection
  */
-function detach(websocket) {
+function detach(websocket, uncompressed) {
   leaveTopics(websocket);
   table[websocket._id] = undefined;
   closeShell(websocket._id);
   websocket._id = NONE;
   websocket._sendId = NONE;
   const details = websocket._details;
-  if (details === null || details.bridge === null) return null;
+  if (details === null) return null;
+  details.uncompressed = uncompressed;
+  if (details.bridge === null) return null;
   details.bridge.detach();
   return details.bridge;
 }
@@ -280,9 +283,10 @@ function emitClose(websocket) {
   if (details !== null) {
     code = details.closeCode;
     reason = details.closeReason;
-    for (const callback of details.callbacks.splice(0)) {
-      process.nextTick(callback, notSent());
-    }
+    const framed = details.callbacks.length - details.uncompressed;
+    details.callbacks.splice(0).forEach((callback, index) => {
+      process.nextTick(callback, index < framed ? notSent() : notCompressed());
+    });
     if (details.socket !== null) Socket.conclude(details.socket);
   }
   if (websocket._server !== null) websocket._server._forget(websocket);
@@ -292,6 +296,10 @@ function emitClose(websocket) {
 function notSent() {
   const error = new Error('The connection was closed before the data was sent');
   return Object.assign(error, { code: 'ERR_STREAM_DESTROYED' });
+}
+
+function notCompressed() {
+  return new Error('The socket was closed while data was being compressed');
 }
 
 function forgetSignal(websocket) {

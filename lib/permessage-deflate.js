@@ -1,5 +1,6 @@
 'use strict';
 
+const limiter = require('./limiter');
 const { kStatusCode } = require('./constants');
 
 /** What each compressed message ends with, left out on the wire (RFC 7692 section 7.2.1). */
@@ -8,31 +9,9 @@ const TAIL = Buffer.from([0x00, 0x00, 0xff, 0xff]);
 /** Smallest message that is compressed where our side keeps no window, in bytes: that of ws. */
 const THRESHOLD = 1024;
 
-/** Calls of zlib that run at the same time. */
-const CONCURRENCY = 10;
-
 /** Loaded when a message is compressed in JavaScript, which connections do not do. */
 function zlib() {
   return require('node:zlib');
-}
-
-/** Bounds how many jobs run at once: zlib's memory is what they cost. Shared by the process. */
-const limiter = { limit: undefined, running: 0, waiting: [] };
-
-/** Runs `job(done)` once there is room. */
-function runLimited(job) {
-  limiter.waiting.push(job);
-  startJobs();
-}
-
-function startJobs() {
-  while (limiter.running < limiter.limit && limiter.waiting.length > 0) {
-    limiter.running++;
-    limiter.waiting.shift()(() => {
-      limiter.running--;
-      startJobs();
-    });
-  }
 }
 
 function invalid(name, value) {
@@ -60,8 +39,8 @@ class PerMessageDeflate {
    * @param {boolean | number} [options.clientMaxWindowBits] The client's window: a number asks for
    *   it, `true` tells that one may be asked for, `false` that none may
    * @param {boolean} [options.clientNoContextTakeover] Whether the client keeps no window
-   * @param {number} [options.concurrencyLimit=10] Most calls of zlib at the same time; the first
-   *   instance decides for the process
+   * @param {number} [options.concurrencyLimit=10] Most messages that are compressed on the thread
+   *   pool at the same time, 0 for no limit; the first instance decides for the process
    * @param {boolean} [options.isServer=false] The role
    * @param {number} [options.maxPayload=0] Largest message in bytes; 0 for no limit
    * @param {boolean | number} [options.serverMaxWindowBits] The server's window
@@ -81,7 +60,7 @@ class PerMessageDeflate {
     // The streams of zlib, once needed.
     this._deflate = null;
     this._inflate = null;
-    limiter.limit ??= this._options.concurrencyLimit ?? CONCURRENCY;
+    limiter.decide(this._options.concurrencyLimit);
   }
 
   static get extensionName() {
@@ -227,7 +206,7 @@ class PerMessageDeflate {
    * @param {(error: Error | null, data?: Buffer) => void} callback Gets the result
    */
   compress(data, fin, callback) {
-    runLimited((done) => {
+    limiter.run((done) => {
       this.#compress(data, fin, (error, result) => {
         done();
         callback(error, result);
@@ -239,7 +218,7 @@ class PerMessageDeflate {
    * Decompresses the payload of a message or of a fragment; arguments as in compress().
    */
   decompress(data, fin, callback) {
-    runLimited((done) => {
+    limiter.run((done) => {
       this.#decompress(data, fin, (error, result) => {
         done();
         callback(error, result);

@@ -4,6 +4,7 @@
 mod counting;
 mod protocol_support;
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use counting::{calls, held, measure};
@@ -480,6 +481,111 @@ fn a_bomb_holds_no_more_than_the_limit() {
         assert!(cost.peak <= max_payload + 64 * 1024, "{cost:?} for {max_payload}");
         assert_eq!(receiver.retained(), 0);
     }
+}
+
+/// Feeds a read to a receiver that may inflate `allowed` bytes in each of its turns, and returns how
+/// many turns that took.
+fn feed_in_turns(
+    receiver: &mut Receiver,
+    allowance: &Cell<usize>,
+    allowed: usize,
+    read: &[u8],
+    outcome: &mut Outcome,
+) -> usize {
+    let mut rest = read.to_vec();
+    let mut turns = 0;
+    while !rest.is_empty() && outcome.error.is_none() {
+        allowance.set(allowed);
+        turns += 1;
+        let mut at = 0;
+        while at < rest.len() {
+            let (held, left) = (receiver.retained(), rest.len() - at);
+            match receiver.receive(&mut rest[at..]) {
+                Ok(step) => {
+                    assert!(step.consumed > 0);
+                    let is_enough = step.event.is_none() && step.consumed < left;
+                    at += step.consumed;
+                    if let Some(event) = step.event {
+                        outcome.events.push(event.into());
+                    }
+                    assert!(receiver.retained() <= 2 * (held + allowed + 2 * 64 * 1024));
+                    if is_enough {
+                        assert_eq!(allowance.get(), 0);
+                        break;
+                    }
+                }
+                Err(error) => {
+                    outcome.error = Some(error);
+                    break;
+                }
+            }
+        }
+        rest.drain(..at);
+    }
+    turns
+}
+
+#[test]
+fn a_long_message_is_inflated_in_turns() {
+    let mut random = Random::new(11);
+    let text = json(&mut random, 900_000);
+    let zeros = vec![0; 4 * 1024 * 1024];
+    let mut cut_text = text.clone();
+    cut_text.push(0xE2);
+    for role in ROLES {
+        for (opcode, payload) in
+            [(Opcode::Text, &text), (Opcode::Binary, &zeros), (Opcode::Text, &cut_text)]
+        {
+            let compressed = compress_once(payload);
+            for (max_payload, pieces) in [(0, 1), (0, 300), (payload.len() as u64 - 1, 1)] {
+                let pieces: Vec<_> = compressed.chunks(compressed.len().div_ceil(pieces)).collect();
+                let mut stream = frame(role, Opcode::Ping, true, false, b"before");
+                stream.extend(message(role, opcode, &pieces));
+                stream.extend(compressed_text(role, &compress_once(b"behind")));
+                let config = Config { max_payload, ..Config::new(role) };
+                let whole = run(&config, false, [stream.as_slice()]);
+                for allowed in [0, 1, 100_000, 1024 * 1024] {
+                    let allowance = Rc::new(Cell::new(allowed));
+                    let mut receiver = Receiver::new(&config);
+                    let pool = InflaterPool::new();
+                    receiver.set_decompressor(
+                        Decompressor::new(&pool, false).with_allowance(&allowance),
+                    );
+                    let mut outcome = Outcome::default();
+                    let mut turns = 0;
+                    for read in stream.chunks(65_536) {
+                        turns +=
+                            feed_in_turns(&mut receiver, &allowance, allowed, read, &mut outcome);
+                    }
+                    assert_eq!(outcome, whole);
+                    // A turn may go over by what is left of the buffer.
+                    assert!(turns >= payload.len() / (allowed + 2 * 64 * 1024), "{turns}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn fragments_that_are_inflated_by_themselves_count_together() {
+    let compressed = compress_once(&[0; 60_000]);
+    let mut stream = Vec::new();
+    for index in 0..200 {
+        let opcode = if index == 0 { Opcode::Binary } else { Opcode::Continuation };
+        let tail: &[u8] = if index < 199 { &[0x00, 0x00, 0xFF, 0xFF] } else { &[] };
+        let payload = [&compressed, tail].concat();
+        stream.extend(frame(Role::Server, opcode, index == 199, index == 0, &payload));
+    }
+    let config = Config::new(Role::Server);
+    let allowance = Rc::new(Cell::new(0));
+    let mut receiver = Receiver::new(&config);
+    receiver
+        .set_decompressor(Decompressor::new(&InflaterPool::new(), true).with_allowance(&allowance));
+    let mut outcome = Outcome::default();
+    let turns = feed_in_turns(&mut receiver, &allowance, 600_000, &stream, &mut outcome);
+    assert_eq!(outcome, run(&config, true, [stream.as_slice()]));
+    assert!(matches!(&outcome.events[..], [Seen::Binary(bytes)] if bytes.len() == 200 * 60_000));
+    assert_eq!(turns, 20);
 }
 
 #[test]

@@ -175,6 +175,7 @@ module.exports = {
   collect,
   defer,
   dial,
+  drop,
   failure,
   open,
   pair,

@@ -28,7 +28,7 @@ function connect(wss, context, options) {
 
 /** A server with an echo and two clients; resolves when messages of all sizes have come back. */
 async function traffic(context) {
-  const wss = await listen(context);
+  const wss = await listen(context, { perMessageDeflate: true });
   wss.on('connection', (ws) => {
     ws.on('error', () => {});
     ws.on('message', (data, isBinary) => ws.send(data, { binary: isBinary }));
@@ -78,6 +78,14 @@ const ENDS = [
     clients[0].send('destroy');
     clients[1].terminate();
     return context.closed;
+  },
+  ({ context, clients, wss }) => {
+    // On the thread pool, in the queue for it, and behind that.
+    for (const ws of [...clients, ...wss.clients]) {
+      for (let i = 0; i < 3; i++) ws.send(LARGE, () => {});
+      ws.ping('behind');
+    }
+    return context.destroy();
   },
   ({ context, wss }) => {
     // In all phases of a connect.

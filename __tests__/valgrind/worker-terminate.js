@@ -10,7 +10,10 @@ const WORKERS = 200;
 /** Messages under way: under valgrind each takes some thirty times as long. */
 const IN_FLIGHT = process.env.UVWS_VALGRIND ? 2 : 16;
 
-const SITUATIONS = ['idle', 'traffic', 'handler', 'closing', 'lookup', 'bare'];
+/** Large enough for the thread pool. */
+const LARGE = Buffer.alloc(100_000, 'large');
+
+const SITUATIONS = ['idle', 'traffic', 'handler', 'closing', 'lookup', 'compressing', 'bare'];
 
 async function work(situation) {
   const { Context, WebSocket, WebSocketServer } = require('../..');
@@ -27,7 +30,8 @@ async function work(situation) {
     }
     return ready();
   }
-  const wss = new WebSocketServer({ port: 0, host: '127.0.0.1', context });
+  const perMessageDeflate = situation === 'compressing';
+  const wss = new WebSocketServer({ port: 0, host: '127.0.0.1', context, perMessageDeflate });
   await once(wss, 'listening');
   const ws = new WebSocket(`ws://127.0.0.1:${wss.address().port}`, { context });
   if (situation === 'closing') {
@@ -36,6 +40,15 @@ async function work(situation) {
     ws.pause();
     for (const connection of wss.clients) connection.pause();
     context.close({ timeout: 60_000 });
+    return ready();
+  }
+  if (situation === 'compressing') {
+    // On the thread pool, and in the queue for it.
+    await Promise.all([once(ws, 'open'), once(wss, 'connection')]);
+    for (const each of [ws, ...wss.clients]) {
+      each.send(LARGE);
+      each.send(LARGE);
+    }
     return ready();
   }
   let echoes = 0;

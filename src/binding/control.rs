@@ -74,6 +74,8 @@ pub struct DeflateParameters {
     pub level: Option<i32>,
     pub mem_level: Option<u32>,
     pub threshold: Option<f64>,
+    /// Large messages of this environment that are compressed at the same time; 0 for no limit.
+    pub concurrency: Option<u32>,
 }
 
 /// A socket address.
@@ -501,6 +503,7 @@ pub fn enable_deflate(env: Env, id: u32, parameters: DeflateParameters) -> Resul
         },
         mem_level: parameters.mem_level.map_or(DEFAULT_MEM_LEVEL, small),
         threshold: parameters.threshold.map_or(DEFAULT_THRESHOLD, |bytes| bytes as usize),
+        concurrency: parameters.concurrency.unwrap_or(0),
     };
     let connection = environment(env)?.table.connection(id);
     Ok(connection.is_some_and(|connection| connection.enable_deflate(&options)))

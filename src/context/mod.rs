@@ -41,9 +41,10 @@ pub(crate) use stats::{Counters, Stats};
 
 use crate::uv::wake::{Wake, WakeOwner};
 use crate::uv::{
-    Check, CheckOwner, Idle, IdleOwner, Loop, Owner, ReceiveBuffer, StreamOwner, Timer, TimerOwner,
-    UvError,
+    queue_work, Check, CheckOwner, Idle, IdleOwner, Loop, Owner, ReceiveBuffer, StreamOwner, Timer,
+    TimerOwner, UvError,
 };
+pub(crate) use crate::uv::{Job, Work, WorkOwner};
 use deadlines::Deadlines;
 
 /// Bytes that one read may bring. Large enough that a burst of small messages is one read, small
@@ -53,6 +54,10 @@ const RECEIVE_BUFFER: usize = 64 * 1024;
 /// Deliveries in one turn. What handlers bring about at once (a completed send, a resumed connection)
 /// is delivered in the same turn, but a handler that goes on for ever must not hold up the loop.
 const ROUNDS: u32 = 8;
+
+/// Bytes that members may unpack from their input in one turn of the loop. A few milliseconds' work;
+/// more of it would hold up timers and other connections.
+const ALLOWANCE: usize = 1024 * 1024;
 
 /// Where a context stands. The order of the variants is the order of a life.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -114,6 +119,7 @@ pub(crate) struct Context {
     resumable: RefCell<Vec<Rc<dyn Member>>>,
     /// Owners of closed sockets, which are to hear of it.
     closed: RefCell<Vec<Rc<dyn StreamOwner>>>,
+    allowance: Rc<Cell<usize>>,
     outbox: Outbox,
     deadlines: Deadlines,
     receive_buffer: OnceCell<ReceiveBuffer>,
@@ -148,6 +154,7 @@ impl Context {
             dirty: RefCell::new(Vec::new()),
             resumable: RefCell::new(Vec::new()),
             closed: RefCell::new(Vec::new()),
+            allowance: Rc::new(Cell::new(ALLOWANCE)),
             outbox: Outbox::default(),
             deadlines: Deadlines::default(),
             receive_buffer: OnceCell::new(),
@@ -319,6 +326,12 @@ impl Context {
         if self.outbox.is_full() {
             self.turn();
         }
+    }
+
+    /// How many bytes members may still unpack from their input in this turn of the loop. Whoever does
+    /// takes it off, and asks to be resumed when nothing is left.
+    pub(crate) fn allowance(&self) -> &Rc<Cell<usize>> {
+        &self.allowance
     }
 
     /// Asks that the member's `resume` runs once the current delivery is over.
@@ -508,6 +521,18 @@ impl Context {
         }
     }
 
+    /// Runs `job` on the thread pool. It is counted like a handle; when `owner` has it back and is done
+    /// with it, it calls `handle_closed`.
+    pub(crate) fn queue_work<J: Job>(
+        &self,
+        job: J,
+        owner: Rc<dyn WorkOwner<J>>,
+    ) -> Result<Work, UvError> {
+        let work = queue_work(self.on, job, owner)?;
+        self.handle_opened();
+        Ok(work)
+    }
+
     fn finalise(&self) {
         self.state.set(State::Destroyed);
         for id in self.ended_listeners.take() {
@@ -544,6 +569,9 @@ impl Context {
                 return self.turn_is_over();
             }
             self.announce_closed();
+            if self.outbox.is_empty() && self.allowance.get() == 0 {
+                return;
+            }
             self.run_resumable();
         }
         self.flush();
@@ -589,10 +617,17 @@ impl Context {
         }
     }
 
+    /// Resumes members, the first one first, as long as they may unpack something.
     fn run_resumable(&self) {
-        for member in self.resumable.take() {
-            member.resume();
+        let mut members = self.resumable.take().into_iter();
+        while self.allowance.get() > 0 {
+            match members.next() {
+                Some(member) => member.resume(),
+                None => return,
+            }
         }
+        // Those who did not get their turn are in front of those who want another.
+        self.resumable.borrow_mut().splice(..0, members);
     }
 
     /// Calls the members whose deadline has passed.
@@ -660,6 +695,7 @@ impl IdleOwner for Context {
 
 impl CheckOwner for Context {
     fn after_poll(self: Rc<Self>) {
+        self.allowance.set(ALLOWANCE);
         if self.timer_fired.replace(false) {
             self.enforce_deadlines();
             self.want_turn();

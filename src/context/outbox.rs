@@ -26,7 +26,7 @@ pub(crate) enum Kind {
     Upgrade = 7,
     /// The connection failed: flags = close code to send, or 0.
     Error = 8,
-    /// The connection is gone.
+    /// The connection is gone; `a` sends with a completion wish had not been compressed yet.
     Closed = 9,
     /// The send queue is empty again.
     Drain = 10,

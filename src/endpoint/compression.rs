@@ -3,12 +3,14 @@
 //!
 //! With context takeover a connection has a compressor of its own, made with its first compressed
 //! message. Without, no state outlives a frame, and one compressor serves every connection of the
-//! environment that has the same settings.
+//! environment that has the same settings. Large fragments are compressed elsewhere (`offload`).
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::connection::{Connection, Flags, Phase};
+use super::offload::{Slots, Waiting};
+use super::sending::Corked;
 use crate::protocol::deflate::{
     Compressor, CompressorConfig, Decompressor, DeflateParams, InflaterPool, DEFAULT_CONTEXT_BITS,
     DEFAULT_LEVEL,
@@ -32,6 +34,9 @@ pub(crate) struct DeflateOptions {
     pub mem_level: u8,
     /// Shorter messages are not compressed if each is compressed by itself.
     pub threshold: usize,
+    /// How many large fragments of the environment's connections are compressed at the same time; 0
+    /// for no limit. Whoever comes last decides.
+    pub concurrency: u32,
 }
 
 /// What the connections of one environment share.
@@ -40,6 +45,7 @@ pub(crate) struct SharedDeflate {
     inflaters: Rc<InflaterPool>,
     compressors: RefCell<Vec<(CompressorConfig, Compressor)>>,
     output: Cell<Vec<u8>>,
+    pub(super) slots: Slots,
 }
 
 impl SharedDeflate {
@@ -51,20 +57,11 @@ impl SharedDeflate {
         fin: bool,
         output: &mut Vec<u8>,
     ) -> Option<usize> {
-        let mut compressors = self.compressors.borrow_mut();
-        let place = match compressors.iter().position(|(of, _)| *of == config) {
-            Some(place) => place,
-            None => {
-                if compressors.len() >= MAX_COMPRESSORS {
-                    compressors.remove(0);
-                }
-                compressors.push((config, Compressor::new(config)));
-                compressors.len() - 1
-            }
-        };
-        let (_, compressor) = compressors.get_mut(place)?;
+        let mut compressor =
+            self.take_compressor(config).unwrap_or_else(|| Compressor::new(config));
         let written = compressor.compress(payload, fin, output);
         compressor.reset();
+        self.give_back_compressor(config, compressor);
         written
     }
 
@@ -83,6 +80,22 @@ impl SharedDeflate {
         compressed
     }
 
+    /// Takes a compressor that was given back, if there is one with these settings.
+    pub(super) fn take_compressor(&self, config: CompressorConfig) -> Option<Compressor> {
+        let mut compressors = self.compressors.borrow_mut();
+        let place = compressors.iter().rposition(|(of, _)| *of == config)?;
+        Some(compressors.remove(place).1)
+    }
+
+    /// Keeps a compressor that has been reset. The one that was used longest ago makes room for it.
+    pub(super) fn give_back_compressor(&self, config: CompressorConfig, compressor: Compressor) {
+        let mut compressors = self.compressors.borrow_mut();
+        if compressors.len() >= MAX_COMPRESSORS {
+            compressors.remove(0);
+        }
+        compressors.push((config, compressor));
+    }
+
     fn give_back(&self, output: Vec<u8>) {
         if output.len() <= MAX_OUTPUT {
             self.output.set(output);
@@ -92,62 +105,52 @@ impl SharedDeflate {
 
 /// The sending half of the extension on one connection.
 pub(super) struct Compression {
-    config: CompressorConfig,
-    takes_over: bool,
+    pub(super) config: CompressorConfig,
+    pub(super) takes_over: bool,
     threshold: usize,
-    /// Present with context takeover, from the first message on.
-    own: Option<Compressor>,
+    /// Present with context takeover, from the first message on, unless it is in use elsewhere.
+    pub(super) own: Option<Compressor>,
     /// The peer has got a message that `own` does not know of: it must not refer to those before.
     is_stale: bool,
     /// The message that has begun is compressed.
     is_active: bool,
-}
-
-/// What becomes of a fragment.
-enum Outcome {
-    /// Its message is not compressed.
-    Plain,
-    /// It has this length in the output.
-    Compressed(usize),
-    /// The compressor is of no use any more.
-    Broken,
+    /// Present while something waits.
+    pub(super) waiting: Option<Box<Waiting>>,
 }
 
 impl Compression {
-    /// Compresses a fragment into `output` if its message is to be.
-    fn apply(
-        &mut self,
-        shared: &SharedDeflate,
-        opcode: Opcode,
-        fin: bool,
-        payload: &[u8],
-        wanted: bool,
-        output: &mut Vec<u8>,
-    ) -> Outcome {
-        let is_first = opcode != Opcode::Continuation;
-        if is_first {
-            self.is_active = wanted && (self.takes_over || payload.len() >= self.threshold);
-        }
-        if !self.is_active {
-            return Outcome::Plain;
-        }
-        let written = if self.takes_over {
-            let own = self.own.get_or_insert_with(|| Compressor::new(self.config));
-            if self.is_stale {
-                self.is_stale = false;
+    /// The connection's own compressor, if there is one, to be used for the next fragment.
+    pub(super) fn usable(&mut self) -> &mut Option<Compressor> {
+        if std::mem::take(&mut self.is_stale) {
+            if let Some(own) = &mut self.own {
                 own.reset();
             }
+        }
+        &mut self.own
+    }
+
+    /// Whether a fragment is to be compressed: the first one of its message decides.
+    fn applies_to(&mut self, opcode: Opcode, len: usize, wanted: bool) -> bool {
+        if opcode != Opcode::Continuation {
+            self.is_active = wanted && (self.takes_over || len >= self.threshold);
+        }
+        self.is_active
+    }
+
+    /// Compresses a fragment into the front of `output`, and returns its length there.
+    fn compress(
+        &mut self,
+        shared: &SharedDeflate,
+        payload: &[u8],
+        fin: bool,
+        output: &mut Vec<u8>,
+    ) -> Option<usize> {
+        if self.takes_over {
+            let config = self.config;
+            let own = self.usable().get_or_insert_with(|| Compressor::new(config));
             own.compress(payload, fin, output)
         } else {
             shared.compress(self.config, payload, fin, output)
-        };
-        match written {
-            // Nobody needs to have seen this message to inflate the next one.
-            Some(len) if is_first && fin && !self.takes_over && len >= payload.len() => {
-                Outcome::Plain
-            }
-            Some(len) => Outcome::Compressed(len),
-            None => Outcome::Broken,
         }
     }
 }
@@ -179,10 +182,12 @@ impl Connection {
         }
         let present = self.compression.take();
         let is_new = present.is_none();
+        let table = self.table();
+        table.deflate().slots.set_limit(options.concurrency);
         self.compression.set(present.or_else(|| {
-            let table = self.table();
             let pool = &table.deflate().inflaters;
-            let decompressor = Decompressor::new(pool, options.params.takes_over(theirs));
+            let decompressor = Decompressor::new(pool, options.params.takes_over(theirs))
+                .with_allowance(self.context.allowance());
             self.receiver.borrow_mut().set_decompressor(decompressor);
             Some(Box::new(Compression {
                 config,
@@ -191,6 +196,7 @@ impl Connection {
                 own: None,
                 is_stale: false,
                 is_active: false,
+                waiting: None,
             }))
         }));
         is_new
@@ -213,32 +219,61 @@ impl Connection {
         }
     }
 
-    /// Corks a data frame, compressed if its message is to be. Returns false when the connection
-    /// is of no use any more.
+    /// Corks a data frame, compressed if its message is to be. That takes its bytes off `allowed`, and
+    /// is left to the caller if there are not as many.
     pub(super) fn cork_data(
         &self,
         opcode: Opcode,
         fin: bool,
         payload: &[u8],
         compress: bool,
-    ) -> bool {
+        allowed: &mut usize,
+    ) -> Corked {
         let Some(mut compression) = self.compression.take() else {
-            return self.cork_frame(opcode, fin, false, payload);
+            return self.cork_frame(opcode, fin, false, payload).into();
         };
+        if !compression.applies_to(opcode, payload.len(), compress) {
+            self.compression.set(Some(compression));
+            return self.cork_frame(opcode, fin, false, payload).into();
+        }
+        if payload.len() >= *allowed {
+            self.compression.set(Some(compression));
+            return Corked::TooLarge;
+        }
+        *allowed -= payload.len();
         let table = self.table();
         let shared = table.deflate();
         let mut output = shared.output.take();
-        let outcome = compression.apply(shared, opcode, fin, payload, compress, &mut output);
+        let written = compression.compress(shared, payload, fin, &mut output);
+        let takes_over = compression.takes_over;
         self.compression.set(Some(compression));
-        let corked = match outcome {
-            Outcome::Plain => self.cork_frame(opcode, fin, false, payload),
-            Outcome::Compressed(len) => {
-                let rsv1 = opcode != Opcode::Continuation;
-                self.cork_frame(opcode, fin, rsv1, output.get(..len).unwrap_or_default())
+        let corked = match written {
+            Some(len) => {
+                let compressed = output.get(..len).unwrap_or_default();
+                self.cork_compressed(opcode, fin, takes_over, payload, compressed)
             }
-            Outcome::Broken => false,
+            None => Corked::Failed,
         };
         shared.give_back(output);
         corked
+    }
+
+    /// Corks a data frame that has been compressed.
+    pub(super) fn cork_compressed(
+        &self,
+        opcode: Opcode,
+        fin: bool,
+        takes_over: bool,
+        payload: &[u8],
+        compressed: &[u8],
+    ) -> Corked {
+        let is_first = opcode != Opcode::Continuation;
+        // Nobody needs to have seen this message to inflate the next one.
+        let is_useless = is_first && fin && !takes_over && compressed.len() >= payload.len();
+        let corked = match is_useless {
+            true => self.cork_frame(opcode, fin, false, payload),
+            false => self.cork_frame(opcode, fin, is_first, compressed),
+        };
+        corked.into()
     }
 }

@@ -96,6 +96,8 @@ flags! {
     TRAILED = 16;
     /// A message is being sent in fragments: no other may begin.
     FRAGMENTING = 17;
+    /// What is sent waits behind a frame that is being compressed.
+    WAITING = 18;
 }
 
 impl Flags {
@@ -293,9 +295,15 @@ impl Connection {
         self.input_ended(UvError::EOF);
     }
 
-    /// A bridged stream is gone.
+    /// A bridged stream is gone. What it has brought to its end is still parsed.
     pub(crate) fn feed_closed(&self) {
-        self.close_handles();
+        let is_parsing = self.phase.get() == Phase::Open
+            && self.flags.has(Flags::EOF)
+            && !self.flags.has(Flags::PAUSED)
+            && !self.input.borrow().is_empty();
+        if !is_parsing {
+            self.close_handles();
+        }
     }
 
     /// The number.
@@ -493,6 +501,7 @@ impl Connection {
         }
         self.phase.set(Phase::Closing);
         self.deadline.set(0);
+        self.abandon_waiting();
         let dial = self.dial.take();
         if let Some(dial) = &dial {
             dial.close();
@@ -527,10 +536,10 @@ impl Connection {
         self.context.buffers().give_back(cork);
         self.backlog.take();
         self.input.take();
-        self.compression.take();
+        let uncompressed = self.drop_waiting();
         self.opening.take();
         if self.flags.has(Flags::ANNOUNCED) {
-            self.context.record(Record::new(Kind::Closed, 0, self.id, 0, 0));
+            self.context.record(Record::new(Kind::Closed, 0, self.id, uncompressed, 0));
         } else {
             self.table().release(self.id);
         }
@@ -663,6 +672,6 @@ impl Member for Connection {
             Phase::Closing | Phase::Closed => stats.closing += u32::from(self.handles.get()),
         }
         let input = self.input.borrow().len() + self.receiver.borrow().retained();
-        stats.bytes_buffered += (input + self.queued()) as u64;
+        stats.bytes_buffered += (input + self.unsent()) as u64;
     }
 }

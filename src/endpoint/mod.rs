@@ -10,6 +10,7 @@ mod connection;
 mod dial;
 mod failure;
 mod listener;
+mod offload;
 mod opening;
 mod publishing;
 mod receiving;

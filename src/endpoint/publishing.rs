@@ -10,7 +10,8 @@
 //! log, the backlog. A connection has a span only while nothing is in flight, and a backlog that is
 //! ready only while something is. What is sent by itself behind a span makes the connection copy the
 //! span into its cork; behind a backlog it joins it. While a message is being sent in fragments what is
-//! published is held back: data frames of two messages must not mix (RFC 6455 section 5.4).
+//! published is held back: data frames of two messages must not mix (RFC 6455 section 5.4). While a
+//! large message is being compressed it waits in line with what is sent (`offload`).
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -18,7 +19,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::connection::{Connection, Flags, Phase};
-use super::sending::{CORK_LIMIT, HIGH_WATER, WRITE_THROUGH};
+use super::offload::Item;
+use super::sending::{CORK_LIMIT, WRITE_THROUGH};
 use super::Table;
 use crate::context::{Context, Span};
 use crate::protocol::deflate::CompressorConfig;
@@ -133,13 +135,11 @@ impl<'a> Publication<'a> {
                 self.compressed.len() - 1
             });
             if let Some((_, Some(frame))) = self.compressed.get(place) {
-                connection.context_is_stale();
-                connection.queue_published(frame);
-                return;
+                return connection.queue_published(frame, true);
             }
         }
         let plain = || Frame::new(context, opcode, false, message.into());
-        connection.queue_published(self.plain.get_or_insert_with(plain));
+        connection.queue_published(self.plain.get_or_insert_with(plain), false);
     }
 }
 
@@ -154,6 +154,15 @@ impl<'a> Frame<'a> {
             }));
         }
         Self::Large(Large { header: header.to_vec(), payload, shared: OnceCell::new() })
+    }
+}
+
+impl Frame<'_> {
+    fn bytes(&self, context: &Context) -> Bytes {
+        match self {
+            Self::Logged(span) => Bytes::own(context.log().with(*span, <[u8]>::to_vec), 0),
+            Self::Large(large) => large.bytes(0),
+        }
     }
 }
 
@@ -180,13 +189,11 @@ impl Connection {
         self.is_open() && self.role == Role::Server && Rc::ptr_eq(&self.context, context)
     }
 
-    /// Bytes that wait because the system takes no more, or a message is not whole.
+    /// Bytes that wait because the system takes no more, and published ones that wait for something
+    /// else. What our side has still to compress is not the peer's slowness.
     fn backpressure(&self) -> usize {
-        if self.in_flight.get() > 0 {
-            self.queued()
-        } else {
-            self.held_back()
-        }
+        let queued = if self.in_flight.get() > 0 { self.queued() } else { self.held_back() };
+        queued + self.waiting_published()
     }
 
     /// Bytes that wait for the end of a message.
@@ -204,9 +211,16 @@ impl Connection {
         self.logged.get().len() + behind
     }
 
-    fn queue_published(&self, frame: &Frame<'_>) {
+    fn queue_published(&self, frame: &Frame<'_>, is_compressed: bool) {
         if self.flags.has(Flags::FRAGMENTING) {
             return self.hold_back(frame);
+        }
+        if self.flags.has(Flags::WAITING) {
+            let bytes = frame.bytes(&self.context);
+            return self.defer(Item::Published { bytes, is_compressed });
+        }
+        if is_compressed {
+            self.context_is_stale();
         }
         match frame {
             Frame::Logged(span) if self.in_flight.get() == 0 => self.follow_log(*span),
@@ -215,9 +229,7 @@ impl Connection {
             }
             Frame::Large(large) => self.write_large(large),
         }
-        if self.in_flight.get() > 0 && self.queued() > HIGH_WATER {
-            self.flags.set(Flags::ABOVE);
-        }
+        self.pressure();
     }
 
     /// Puts a part of the log behind what is corked.
@@ -335,7 +347,7 @@ impl Connection {
         self.flags.set(Flags::TRAILED);
     }
 
-    /// The last fragment of a message is sent: what was held back follows it.
+    /// The last fragment of a message is sent, or waits: what was held back follows it.
     pub(super) fn message_is_whole(&self) {
         self.flags.clear(Flags::FRAGMENTING);
         let held = match self.backlog.borrow_mut().as_deref_mut() {
@@ -345,18 +357,26 @@ impl Connection {
             }
             None => return,
         };
-        for mut bytes in held {
-            if let Some(small) = bytes.own_mut() {
-                self.cork_bytes(small);
-                continue;
+        for bytes in held {
+            if self.flags.has(Flags::WAITING) {
+                self.defer(Item::Published { bytes, is_compressed: false });
+            } else {
+                self.queue_bytes(bytes);
             }
-            if self.in_flight.get() == 0 {
-                self.write_corked_once();
-            }
-            self.wait(bytes);
-            if self.in_flight.get() == 0 {
-                self.write_corked_once();
-            }
+        }
+    }
+
+    /// Puts bytes behind everything that is queued.
+    pub(super) fn queue_bytes(&self, mut bytes: Bytes) {
+        if let Some(small) = bytes.own_mut() {
+            return self.cork_bytes(small);
+        }
+        if self.in_flight.get() == 0 {
+            self.write_corked_once();
+        }
+        self.wait(bytes);
+        if self.in_flight.get() == 0 {
+            self.write_corked_once();
         }
     }
 

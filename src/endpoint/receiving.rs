@@ -134,21 +134,28 @@ impl Connection {
         }
     }
 
-    /// Parses frames until the batch is full, and returns how many bytes that took: what is inflated
-    /// may be a thousand times what was read. Pausing takes effect between batches.
+    /// Parses frames until the batch is full or enough is inflated, and returns how many bytes that
+    /// took: what is inflated may be a thousand times what was read. Pausing takes effect between
+    /// batches.
     fn parse(&self, bytes: &mut [u8]) -> usize {
         self.flags.set(Flags::PARSING);
         let mut receiver = self.receiver.borrow_mut();
         let mut at = 0;
         while let Some(rest) = bytes.get_mut(at..).filter(|rest| !rest.is_empty()) {
-            at += match receiver.lend(rest) {
+            match receiver.lend(rest) {
                 Some(lent) => {
                     let payload = MessagePayload::Borrowed(lent.payload);
                     self.context.record_message(self.id, lent.binary, payload);
-                    lent.consumed
+                    at += lent.consumed;
                 }
-                None => self.parse_step(&mut receiver, rest),
-            };
+                None => {
+                    let (taken, is_over) = self.parse_step(&mut receiver, rest);
+                    at += taken;
+                    if is_over {
+                        break;
+                    }
+                }
+            }
             if self.context.outbox().is_full() {
                 break;
             }
@@ -156,21 +163,23 @@ impl Connection {
         at
     }
 
-    /// Parses up to the next event, whatever it is, and returns how many bytes that took.
+    /// Parses up to the next event, whatever it is, and returns how many bytes that took, and whether
+    /// no more is to be parsed for now.
     #[inline(never)]
-    fn parse_step(&self, receiver: &mut Receiver, bytes: &mut [u8]) -> usize {
+    fn parse_step(&self, receiver: &mut Receiver, bytes: &mut [u8]) -> (usize, bool) {
         let len = bytes.len();
         let step = match receiver.receive(bytes) {
             Ok(step) => step,
             Err(error) => {
                 self.peer_misbehaved(&error);
-                return len;
+                return (len, true);
             }
         };
+        let is_over = step.event.is_none();
         if let Some(event) = step.event {
             self.report(event);
         }
-        step.consumed
+        (step.consumed, is_over)
     }
 
     fn report(&self, event: Event<'_>) {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::connection::{Connection, Flags, Phase};
+use super::offload::{Frame, Item, OFFLOAD};
 use super::Failure;
 use crate::context::{Kind, Record};
 use crate::protocol::{apply_mask, close_payload, encode_header, Opcode, Role};
@@ -16,7 +17,7 @@ pub(super) const WRITE_THROUGH: usize = 16 * 1024;
 pub(super) const CORK_LIMIT: usize = 64 * 1024;
 /// Unsent bytes above which `send` reports pressure, and a `drain` follows. As in libwebsockets'
 /// and browsers' practice, some thousand small messages.
-pub(super) const HIGH_WATER: usize = 1024 * 1024;
+const HIGH_WATER: usize = 1024 * 1024;
 
 /// What a send says about the queue behind it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +26,26 @@ pub(crate) enum Pressure {
     Low,
     /// The queue is above the high-water mark: wait for `drain`.
     High,
+}
+
+/// What became of a frame.
+pub(super) enum Corked {
+    /// It is in the cork, or written.
+    Now,
+    /// It is to be compressed elsewhere.
+    TooLarge,
+    /// The connection is of no use any more.
+    Failed,
+}
+
+impl From<bool> for Corked {
+    fn from(is_corked: bool) -> Self {
+        if is_corked {
+            Self::Now
+        } else {
+            Self::Failed
+        }
+    }
 }
 
 /// Sends whose completion was asked for, by the position of their last byte in the stream.
@@ -48,40 +69,53 @@ impl Connection {
         if !self.is_open() {
             return None;
         }
-        let corked = if opcode.is_control() {
-            self.cork_frame(opcode, fin, false, payload)
+        let frame = || Frame { opcode, fin, compress, notify, payload: payload.into() };
+        if self.flags.has(Flags::WAITING) {
+            self.defer(Item::Frame(frame()));
         } else {
-            self.cork_data(opcode, fin, payload, compress)
-        };
-        if !corked {
-            self.close_handles();
-            return None;
-        }
-        if self.phase.get() != Phase::Open {
-            // The write that this frame caused found the stream broken.
-            return None;
-        }
-        let pressure = self.queued_behind(notify);
-        if !opcode.is_control() {
-            if fin {
-                self.context.counters().message_sent();
-                if self.flags.has(Flags::FRAGMENTING) {
-                    self.message_is_whole();
-                }
+            let corked = if opcode.is_control() {
+                self.cork_frame(opcode, fin, false, payload).into()
             } else {
-                self.flags.set(Flags::FRAGMENTING);
+                self.cork_data(opcode, fin, payload, compress, &mut { OFFLOAD })
+            };
+            match corked {
+                // Unless the write that this frame caused found the stream broken.
+                Corked::Now if self.phase.get() == Phase::Open => {
+                    self.frame_queued(opcode, fin, notify);
+                }
+                Corked::Now => return None,
+                Corked::TooLarge => self.offload(frame()),
+                Corked::Failed => {
+                    self.close_handles();
+                    return None;
+                }
             }
         }
-        Some(pressure)
+        if !opcode.is_control() {
+            if !fin {
+                self.flags.set(Flags::FRAGMENTING);
+            } else if self.flags.has(Flags::FRAGMENTING) {
+                self.message_is_whole();
+            }
+        }
+        Some(self.pressure())
     }
 
-    /// Notes the wish to hear of the end of what was queued last, and says how full the queue is.
-    fn queued_behind(&self, notify: bool) -> Pressure {
+    /// Counts a frame that is in the queue, and notes the wish to hear of its end.
+    pub(super) fn frame_queued(&self, opcode: Opcode, fin: bool, notify: bool) {
+        if !opcode.is_control() && fin {
+            self.context.counters().message_sent();
+        }
         if notify {
             self.notify_when_sent();
         }
+    }
+
+    /// Says how full the queue is.
+    pub(super) fn pressure(&self) -> Pressure {
         // While nothing is in flight, no more is corked than CORK_LIMIT.
-        if self.in_flight.get() > 0 && self.queued() > HIGH_WATER {
+        let may_be_full = self.in_flight.get() > 0 || self.flags.has(Flags::WAITING);
+        if may_be_full && self.unsent() > HIGH_WATER {
             self.flags.set(Flags::ABOVE);
             return Pressure::High;
         }
@@ -96,8 +130,15 @@ impl Connection {
         if !is_writable || self.flags.has(Flags::FIN_WANTED) {
             return None;
         }
-        self.cork_bytes(bytes);
-        Some(self.queued_behind(notify))
+        if self.flags.has(Flags::WAITING) {
+            self.defer(Item::Raw { bytes: bytes.into(), notify });
+        } else {
+            self.cork_bytes(bytes);
+            if notify {
+                self.notify_when_sent();
+            }
+        }
+        Some(self.pressure())
     }
 
     /// Queues our Close frame, once, behind everything that was sent before it. `code` 0 sends an
@@ -107,14 +148,17 @@ impl Connection {
             return;
         }
         if !self.flags.set(Flags::SENT_CLOSE) {
-            let corked = if code == 0 {
-                self.cork_frame(Opcode::Close, true, false, &[])
-            } else {
-                let (payload, len) = close_payload(code, reason);
-                let payload = payload.get(..len).unwrap_or_default();
-                self.cork_frame(Opcode::Close, true, false, payload)
-            };
-            if !corked {
+            let (payload, len) = close_payload(code, reason);
+            let payload = payload.get(..len).unwrap_or_default();
+            if self.flags.has(Flags::WAITING) {
+                self.defer(Item::Frame(Frame {
+                    opcode: Opcode::Close,
+                    fin: true,
+                    compress: false,
+                    notify: false,
+                    payload: payload.into(),
+                }));
+            } else if !self.cork_frame(Opcode::Close, true, false, payload) {
                 return self.close_handles();
             }
             self.arm(self.close_timeout());
@@ -141,9 +185,15 @@ impl Connection {
     /// it means for an unbuffered socket.
     pub(crate) fn buffered_amount(&self) -> usize {
         self.write_corked();
-        self.queued()
+        self.unsent()
     }
 
+    /// Bytes that were sent and that the system has not taken yet, and payloads that wait to be framed.
+    pub(super) fn unsent(&self) -> usize {
+        self.queued() + self.waiting()
+    }
+
+    /// Bytes of frames that the system has not taken yet.
     pub(super) fn queued(&self) -> usize {
         let trail = if self.flags.has(Flags::TRAILED) { self.trail() } else { 0 };
         self.cork.borrow().len() + self.in_flight.get() + trail
@@ -224,7 +274,7 @@ impl Connection {
         }
     }
 
-    fn notify_when_sent(&self) {
+    pub(super) fn notify_when_sent(&self) {
         let ahead = self.queued() - self.held_back();
         let end = self.bytes_sent.get() + ahead as u64;
         if ahead == 0 {
@@ -352,6 +402,9 @@ impl Connection {
     }
 
     fn everything_is_written(&self) {
+        if self.flags.has(Flags::WAITING) {
+            return;
+        }
         if self.flags.has(Flags::ABOVE) {
             self.flags.clear(Flags::ABOVE);
             self.context.record(Record::new(Kind::Drain, 0, self.id, 0, 0));

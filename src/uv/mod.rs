@@ -7,8 +7,8 @@
 //!
 //! - **U1 pinned**: a handle lives inside an `Rc` allocation that never moves. libuv holds one
 //!   strong count of it from a successful `init` until its close callback has run.
-//! - **U2 thread**: everything here is `!Send`, made and used on the loop's own thread. The one
-//!   exception is [`wake`], whose registry is locked.
+//! - **U2 thread**: everything here is `!Send`, made and used on the loop's own thread. The two
+//!   exceptions are [`wake`], whose registry is locked, and the jobs of `work` (U7).
 //! - **U3 active**: a libuv function is called on a handle only while its state is `Active`;
 //!   `uv_close` moves it to `Closing` and is therefore called exactly once.
 //! - **U4 data**: `handle->data` is the `Core` that embeds the handle, of that exact type, set
@@ -18,6 +18,9 @@
 //!   handle is closed first.
 //! - **U6 symbols**: the function table is complete and belongs to a libuv 1.x whose structures
 //!   fit into ours (checked at load).
+//! - **U7 job**: what a thread of the pool touches of a request is its job, which is `Send`, and
+//!   whether that is done; the loop's thread touches neither between the call that queued the request
+//!   and its callback. libuv's lock orders the two.
 //! - **A1 address**: a `sockaddr_storage` is large enough and aligned for every family, and zeroed
 //!   before anything else is written to it.
 //! - **B1 buffer**: a [`ReceiveBuffer`] is lent to one read at a time, from libuv's asking for
@@ -42,6 +45,7 @@ mod tcp;
 mod timer;
 pub(crate) mod wake;
 mod watcher;
+mod work;
 
 pub(crate) use bytes::Bytes;
 pub(crate) use dns::{resolve, Resolution, ResolveOwner};
@@ -55,3 +59,4 @@ pub(crate) use sockets::{Socket, Sockets, SocketsOwner};
 pub(crate) use tcp::{ReadInto, ReceiveBuffer, StreamOwner, Tcp};
 pub(crate) use timer::{Timer, TimerOwner};
 pub(crate) use watcher::{Check, CheckOwner, Idle, IdleOwner};
+pub(crate) use work::{queue_work, Job, Work, WorkOwner};

@@ -110,6 +110,7 @@ symbols! {
     fn uv_poll_start(handle: *mut sys::uv_poll_t, events: c_int, cb: sys::uv_poll_cb) -> c_int;
     fn uv_getaddrinfo(event_loop: *mut sys::uv_loop_t, req: *mut sys::uv_getaddrinfo_t, cb: sys::uv_getaddrinfo_cb, node: *const c_char, service: *const c_char, hints: *const sys::addrinfo) -> c_int;
     fn uv_freeaddrinfo(list: *mut sys::addrinfo);
+    fn uv_queue_work(event_loop: *mut sys::uv_loop_t, req: *mut sys::uv_work_t, work: sys::uv_work_cb, after: sys::uv_after_work_cb) -> c_int;
     fn uv_cancel(req: *mut sys::uv_req_t) -> c_int;
 }
 
@@ -173,6 +174,7 @@ impl Symbols {
                 sys::uv_req_type_UV_GETADDRINFO,
                 size_of::<sys::uv_getaddrinfo_t>(),
             ),
+            ("uv_work_t", sys::uv_req_type_UV_WORK, size_of::<sys::uv_work_t>()),
         ];
         for (name, kind, ours) in requests {
             // SAFETY: U6; any integer is a valid argument, unknown ones give a huge size.

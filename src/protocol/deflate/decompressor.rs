@@ -79,6 +79,7 @@ impl Deref for Inflated {
 /// Without context takeover it holds an inflater only while a message is arriving.
 pub struct Decompressor {
     pool: Rc<InflaterPool>,
+    allowance: Option<Rc<Cell<usize>>>,
     inflater: Option<Inflate>,
     takes_over: bool,
     /// The message that has begun is compressed.
@@ -93,6 +94,7 @@ impl Decompressor {
     pub fn new(pool: &Rc<InflaterPool>, takes_over: bool) -> Self {
         Self {
             pool: Rc::clone(pool),
+            allowance: None,
             inflater: None,
             takes_over,
             is_active: false,
@@ -125,6 +127,25 @@ impl Decompressor {
     /// stream with the message, or sent an empty message as no octets at all.
     pub(in super::super) fn wants_tail(&self) -> bool {
         !self.is_between
+    }
+
+    /// Takes what is inflated off `allowance`. Once that is used up, a long message is inflated no
+    /// further than [`INFLATE_BUFFER`] bytes at a time.
+    #[must_use]
+    pub fn with_allowance(self, allowance: &Rc<Cell<usize>>) -> Self {
+        Self { allowance: Some(Rc::clone(allowance)), ..self }
+    }
+
+    /// Takes what was inflated off the allowance.
+    pub(in super::super) fn spend(&self, inflated: usize) {
+        if let Some(allowance) = &self.allowance {
+            allowance.set(allowance.get().saturating_sub(inflated));
+        }
+    }
+
+    /// Whether a compressed message has begun, and nothing is left of the allowance.
+    pub(in super::super) fn has_done_enough(&self) -> bool {
+        self.is_active && self.allowance.as_ref().is_some_and(|allowance| allowance.get() == 0)
     }
 
     /// Borrows the pool's buffer, or makes one.

@@ -22,6 +22,10 @@
 //! shared buffer is lent out of it. So that splits do not matter here either,
 //! the first fault by position counts: text inflated before a fault is checked
 //! before the fault is reported.
+//!
+//! A few bytes may stand for a thousand times as many. When what may be inflated
+//! for now is used up (see [`Decompressor::with_allowance`]), the rest of the input is left
+//! to the next call.
 
 mod lend;
 mod room;
@@ -108,6 +112,11 @@ enum Phase {
 
 impl Phase {
     const BETWEEN_FRAMES: Self = Self::Head { bytes: [0; MAX_FRAME_HEADER], len: 0 };
+
+    /// At the payload of a frame.
+    fn payload_of(head: FrameHead) -> Self {
+        Self::Payload { remaining: head.length, key: head.key, opcode: head.opcode, fin: head.fin }
+    }
 }
 
 /// What kind of message has begun.
@@ -151,8 +160,9 @@ impl Receiver {
     /// Consumes the front of `input` up to and including the next event.
     ///
     /// Payloads are unmasked where they lie. A non-empty input is consumed by at
-    /// least one byte. After a Close event or an error everything is consumed
-    /// and nothing is looked at.
+    /// least one byte; what is left without an event is for later, because enough
+    /// was inflated for now. After a Close event or an error everything is
+    /// consumed and nothing is looked at.
     #[inline]
     pub fn receive<'a>(&mut self, input: &'a mut [u8]) -> Result<Step<'a>, ProtocolError> {
         let size = input.len();
@@ -206,7 +216,13 @@ impl Receiver {
                     Some(head) => self.begin_frame(head, &mut input)?,
                     None => return Ok((None, 0)),
                 },
-                Phase::Payload { .. } => self.resume_payload(&mut input)?,
+                Phase::Payload { .. } => {
+                    let event = self.resume_payload(&mut input)?;
+                    if event.is_none() && self.has_inflated_enough() {
+                        return Ok((None, input.len()));
+                    }
+                    event
+                }
                 Phase::Concluded => return Ok((None, 0)),
             };
             if event.is_some() {
@@ -234,6 +250,11 @@ impl Receiver {
     #[inline]
     fn is_inflating(&self) -> bool {
         self.decompressor.as_ref().is_some_and(|decompressor| decompressor.is_active())
+    }
+
+    /// Whether a message is being inflated, and that is to go on later.
+    fn has_inflated_enough(&self) -> bool {
+        self.decompressor.as_ref().is_some_and(|decompressor| decompressor.has_done_enough())
     }
 
     /// Keeps the front of a header that the end of the input cuts.
@@ -278,14 +299,12 @@ impl Receiver {
     ) -> Result<Option<Event<'a>>, ProtocolError> {
         if !head.opcode.is_control() {
             self.begin_data_frame(head.opcode, head.compressed)?;
+            if self.is_inflating() {
+                return self.begin_compressed(head);
+            }
         }
         if head.length > input.len() as u64 {
-            self.phase = Phase::Payload {
-                remaining: head.length,
-                key: head.key,
-                opcode: head.opcode,
-                fin: head.fin,
-            };
+            self.phase = Phase::payload_of(head);
             return Ok(None);
         }
         let payload = take(input, head.length as usize);
@@ -294,6 +313,19 @@ impl Receiver {
             return self.control_event(head.opcode, Payload::Borrowed(payload)).map(Some);
         }
         self.take_data(payload, head.fin, 0)
+    }
+
+    /// Enters a frame of a compressed message. Where little may stand for much, it is taken piece by
+    /// piece.
+    fn begin_compressed<'a>(
+        &mut self,
+        head: FrameHead,
+    ) -> Result<Option<Event<'a>>, ProtocolError> {
+        if head.length == 0 {
+            return self.take_compressed(&[], head.fin).map(|(event, _)| event);
+        }
+        self.phase = Phase::payload_of(head);
+        Ok(None)
     }
 
     /// Notes that a frame of a message begins, its first or a further one.
@@ -324,6 +356,9 @@ impl Receiver {
         let Phase::Payload { remaining, key, opcode, fin } = self.phase else {
             return Ok(None);
         };
+        if !opcode.is_control() && self.is_inflating() {
+            return self.resume_compressed(input);
+        }
         let piece = take(input, usize::try_from(remaining).unwrap_or(usize::MAX));
         self.unmask(key, piece);
         let remaining = remaining.saturating_sub(piece.len() as u64);
@@ -347,6 +382,31 @@ impl Receiver {
         self.control_event(opcode, payload).map(Some)
     }
 
+    /// The same for a frame of a compressed message. What is not inflated yet
+    /// stays in the input as it came.
+    fn resume_compressed<'a>(
+        &mut self,
+        input: &mut &mut [u8],
+    ) -> Result<Option<Event<'a>>, ProtocolError> {
+        let Phase::Payload { remaining, key, opcode, fin } = self.phase else {
+            return Ok(None);
+        };
+        let size = input.len().min(usize::try_from(remaining).unwrap_or(usize::MAX));
+        let piece = input.get_mut(..size).unwrap_or_default();
+        self.unmask(key, piece);
+        let ends = fin && remaining == size as u64;
+        let (event, taken) = self.take_compressed(piece, ends)?;
+        let remaining = remaining.saturating_sub(taken as u64);
+        let key = mask::rotate_key(key, taken);
+        self.unmask(key, piece.get_mut(taken..).unwrap_or_default());
+        self.phase = match remaining {
+            0 => Phase::BETWEEN_FRAMES,
+            _ => Phase::Payload { remaining, key, opcode, fin },
+        };
+        take(input, taken);
+        Ok(event)
+    }
+
     #[inline]
     fn unmask(&self, key: [u8; 4], payload: &mut [u8]) {
         if self.role == Role::Server {
@@ -354,7 +414,7 @@ impl Receiver {
         }
     }
 
-    /// Takes unmasked bytes of a message; `remaining` more of the frame are due.
+    /// Takes unmasked bytes of a plain message; `remaining` more of the frame are due.
     ///
     /// The whole of a message is lent, anything less is appended to the buffer.
     #[inline]
@@ -365,9 +425,6 @@ impl Receiver {
         remaining: u64,
     ) -> Result<Option<Event<'a>>, ProtocolError> {
         let ends = fin && remaining == 0;
-        if self.is_inflating() {
-            return self.take_compressed(piece, ends);
-        }
         let text = self.is_checked_text();
         if ends && self.buffer.is_empty() {
             if text {
@@ -394,15 +451,16 @@ impl Receiver {
         self.message == Some(Kind::Text) && !self.skip_utf8_validation
     }
 
-    /// Takes unmasked bytes of a compressed message, its last if it `ends`.
+    /// Takes unmasked bytes of a compressed message, its last if it `ends`, and
+    /// returns how many it took: not all if enough is inflated for now.
     fn take_compressed<'a>(
         &mut self,
         piece: &[u8],
         ends: bool,
-    ) -> Result<Option<Event<'a>>, ProtocolError> {
+    ) -> Result<(Option<Event<'a>>, usize), ProtocolError> {
         // Back in its place below; an error concludes the receiver and needs it no more.
         let Some(mut decompressor) = self.decompressor.take() else {
-            return Ok(None);
+            return Ok((None, piece.len()));
         };
         let mut scratch = decompressor.scratch();
         let text = self.is_checked_text();
@@ -436,6 +494,12 @@ impl Receiver {
                 if text {
                     self.check_appended(filled, false)?;
                 }
+                // Input that is used up is gone; what it still stands for is little.
+                decompressor.spend(filled);
+                if decompressor.has_done_enough() && !input.is_empty() {
+                    self.decompressor = Some(decompressor);
+                    return Ok((None, piece.len().saturating_sub(input.len())));
+                }
                 filled = 0;
                 continue;
             }
@@ -445,13 +509,15 @@ impl Receiver {
             }
             break;
         }
+        decompressor.spend(filled);
         let bytes = scratch.bytes.get(..filled).unwrap_or_default();
         if ends && self.buffer.is_empty() {
             if text {
                 utf8::check(bytes)?;
             }
             self.decompressor = Some(decompressor);
-            return Ok(Some(self.end_message(Payload::Inflated(scratch.into_inflated(filled)))));
+            let payload = Payload::Inflated(scratch.into_inflated(filled));
+            return Ok((Some(self.end_message(payload)), piece.len()));
         }
         self.append_inflated(bytes)?;
         if text {
@@ -459,11 +525,11 @@ impl Receiver {
         }
         self.decompressor = Some(decompressor);
         if !ends {
-            return Ok(None);
+            return Ok((None, piece.len()));
         }
         let mut message = mem::take(&mut self.buffer);
         message.shrink_to_fit();
-        Ok(Some(self.end_message(Payload::Owned(message))))
+        Ok((Some(self.end_message(Payload::Owned(message))), piece.len()))
     }
 
     #[inline]
