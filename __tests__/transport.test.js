@@ -90,6 +90,28 @@ describe.each(transports)('over %s', (transport) => {
     45_000,
   );
 
+  test('what a peer sent before it reset the connection is delivered, though output is stuck', () =>
+    inChild(async ({ uvws, assert, once, rawClient, frames, until }) => {
+      const context = new uvws.Context();
+      const wss = new uvws.WebSocketServer({ port: 0, host: '127.0.0.1', context });
+      await once(wss, 'listening');
+      const peer = await rawClient(wss.address().port);
+      const [ws] = wss.clients;
+      const messages = [];
+      ws.on('message', (data) => messages.push(String(data)));
+      peer.socket.pause();
+      ws.send(Buffer.alloc(64 * 1024 * 1024));
+      await until(() => ws.bufferedAmount > 0, 'output that is stuck');
+      const closed = once(ws, 'close');
+      // All of it is there before the server's loop looks again.
+      peer.write(Buffer.concat([frames.frame(frames.TEXT, 'last words'), frames.closeFrame(1000)]));
+      peer.socket.resetAndDestroy();
+      const [code] = await closed;
+      assert.deepEqual(messages, ['last words']);
+      assert.equal(code, 1000);
+      await context.destroy();
+    }, options));
+
   test('all connections that come at once are accepted', () =>
     inChild(async ({ uvws, assert, once, rawClient }) => {
       const context = new uvws.Context();

@@ -246,11 +246,13 @@ impl Socket {
             }
             self.conclude_connect();
         }
-        if self.has(WRITES) && events & (ROOM | END) != 0 {
-            self.go_on_writing();
-        }
+        // Reading comes first, as in libuv: what a peer sent before it was gone is still read, where a
+        // write would fail.
         if events & (INPUT | END) != 0 {
             self.read_some(events & END != 0);
+        }
+        if self.has(WRITES) && events & (ROOM | END) != 0 {
+            self.go_on_writing();
         }
     }
 
