@@ -154,6 +154,23 @@ test.each(COMBINATIONS)(
   60_000,
 );
 
+test('a large message refers to the one before it', async () => {
+  // A level that finds whatever repeats within the window.
+  const perMessageDeflate = { threshold: 0, zlibDeflateOptions: { level: 9 } };
+  const [sender, receiver] = await connect(uvws, uvws, 'server', perMessageDeflate);
+  const message = Buffer.concat(Array(40).fill(noise(2 * KIB, 1)));
+  const read = [];
+  for (let i = 0; i < 2; i++) {
+    const before = receiver._socket.bytesRead;
+    sender.send(message);
+    const [data] = await once(receiver, 'message');
+    expect(data.equals(message)).toBe(true);
+    read.push(receiver._socket.bytesRead - before);
+  }
+  // The second message lacks what the first one has of the noise itself.
+  expect(read[0] - read[1]).toBeGreaterThan(KIB);
+});
+
 test('the loop turns while a message of 16 MiB is compressed', async () => {
   const { server, client } = await pair({ perMessageDeflate: true }, { perMessageDeflate: true });
   const events = [];

@@ -354,8 +354,11 @@ impl WorkOwner<Compressing> for Connection {
     fn work_ended(self: Rc<Self>, mut job: Compressing, is_done: bool) {
         let table = self.table();
         let shared = table.deflate();
-        if let (false, true, Some(compressor)) = (job.takes_over, is_done, job.compressor.take()) {
-            shared.give_back_compressor(job.config, compressor);
+        // One of the connection's own goes back to it, below.
+        if is_done && !job.takes_over {
+            if let Some(compressor) = job.compressor.take() {
+                shared.give_back_compressor(job.config, compressor);
+            }
         }
         if self.phase.get() == Phase::Open {
             self.compressed(job, is_done);
