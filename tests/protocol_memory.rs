@@ -5,7 +5,7 @@ mod counting;
 mod protocol_support;
 
 use counting::{allowance, calls, held, measure, Cost};
-use protocol_support::{frame, KEY, ROLES};
+use protocol_support::{feed_in_place, frame, Outcome, KEY, ROLES};
 use uvws::protocol::handshake::server::{parse_request, HandshakeLimits};
 use uvws::protocol::{Config, Event, Opcode, ProtocolError, Receiver, Role};
 
@@ -121,6 +121,19 @@ fn a_long_message_ends_in_an_allocation_of_its_size() {
         assert_eq!((cost.held, message.capacity()), (SIZE, SIZE));
         assert!(cost.calls <= 10, "{cost:?}");
         assert_eq!(receiver.retained(), 0);
+    }
+}
+
+#[test]
+fn a_long_message_that_is_read_to_its_place_is_seldom_moved() {
+    const SIZE: usize = 40 * 1024 * 1024 + 17;
+    for role in ROLES {
+        let stream = frame(role, Opcode::Binary, true, &vec![7; SIZE]);
+        let mut receiver = Receiver::new(&Config::new(role));
+        let mut outcome = Outcome::default();
+        let cost = measure(|| feed_in_place(&mut receiver, &stream, &mut outcome));
+        assert_eq!(outcome.events.len(), 1);
+        assert!(cost.calls <= 20, "{cost:?}");
     }
 }
 

@@ -24,11 +24,13 @@ impl Receiver {
         if due < MIN_ROOM || start == 0 || opcode.is_control() || self.is_inflating() {
             return None;
         }
+        if self.buffer.capacity().saturating_sub(start) < MIN_ROOM {
+            // The buffer doubles, whatever is lent of it: growing by steps would copy it each time.
+            // Without memory the bytes come the other way, which fails the message.
+            self.buffer.try_reserve_exact(start.max(MIN_ROOM).min(due)).ok()?;
+        }
         let spare = self.buffer.capacity().saturating_sub(start);
-        let size = if spare >= MIN_ROOM { spare } else { start.max(MIN_ROOM) };
-        let size = size.min(due).min(MAX_ROOM);
-        // Without memory the bytes come the other way, which fails the message.
-        self.buffer.try_reserve_exact(size).ok()?;
+        let size = spare.min(due).min(MAX_ROOM);
         self.buffer.resize(start.saturating_add(size), 0);
         self.buffer.get_mut(start..)
     }
