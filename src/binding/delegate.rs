@@ -55,7 +55,7 @@ enum Extra {
     Own(Vec<u8>),
 }
 
-/// Whether JavaScript has been given memory of ours.
+/// Whether JavaScript has been given memory of ours. If not, it is still ours.
 enum Shown {
     Yes(sys::napi_value),
     No,
@@ -313,8 +313,16 @@ impl JsDelegate {
             self.current.take();
             return Shown::No;
         }
-        // Any other failure means that the environment is ending; Node may already have taken the
-        // finalizer, so what `hint` carries is left to it.
+        // The environment is ending. Node looks at that first, before it takes the finalizer.
+        let untouched = [
+            sys::Status::napi_pending_exception,
+            sys::Status::napi_cannot_run_js,
+            sys::Status::napi_closing,
+        ];
+        if untouched.contains(&status) {
+            return Shown::No;
+        }
+        // After any other failure Node may have taken the finalizer, so what `hint` carries is left to it.
         Shown::Yes(buffer)
     }
 
