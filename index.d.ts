@@ -863,7 +863,7 @@ declare namespace WebSocket {
      * | --- | --- | --- |
      * | listening | | the port is bound |
      * | connection | websocket, request | a connection is open |
-     * | headers | lines, request | before the response is sent; lines may be appended. With `server` and `noServer` they may be changed |
+     * | headers | lines, request | before the response is sent; lines may be added, changed and removed |
      * | error | error | listening has failed |
      * | wsClientError | error, socket, request | a request for an upgrade is refused; the listener owns the socket |
      * | close | | after `close()` |

@@ -12,7 +12,7 @@
 use std::hint::black_box;
 
 use uvws::protocol::handshake::server::{parse_request, HandshakeLimits, HeadScanner};
-use uvws::protocol::{apply_mask, encode_header, Config, Event, Opcode, Payload, Receiver, Role};
+use uvws::protocol::{apply_mask, encode_header, Config, Event, Opcode, Receiver, Role};
 
 const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
@@ -91,11 +91,7 @@ fn echo(role: Role, receiver: &mut Receiver, read: &mut [u8], out: &mut Vec<u8>)
         match step.event {
             Some(Event::Message { binary, payload }) => {
                 let opcode = if binary { Opcode::Binary } else { Opcode::Text };
-                match payload {
-                    Payload::Borrowed(bytes) => reply(role, opcode, bytes, out),
-                    Payload::Owned(bytes) => reply(role, opcode, &bytes, out),
-                    Payload::Inflated(bytes) => reply(role, opcode, &bytes, out),
-                }
+                reply(role, opcode, &payload, out);
             }
             Some(Event::Ping(payload)) => reply(role, Opcode::Pong, &payload, out),
             _ => {}

@@ -506,7 +506,7 @@ fn feed_in_turns(
                     let is_enough = step.event.is_none() && step.consumed < left;
                     at += step.consumed;
                     if let Some(event) = step.event {
-                        outcome.events.push(event.into());
+                        outcome.events.push(Seen::from(&event));
                     }
                     assert!(receiver.retained() <= 2 * (held + allowed + 2 * 64 * 1024));
                     if is_enough {

@@ -202,10 +202,9 @@ fn pong(environment: &Environment, call: &Call) -> sys::napi_value {
 /// `closeFrame(id, code, reason)`.
 fn close_frame(environment: &Environment, call: &Call) -> sys::napi_value {
     let code = u16::try_from(call.u32(1).unwrap_or(0)).unwrap_or(0);
-    if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
+    with_connection(environment, call, |connection| {
         with_payload(environment, call, 2, |reason| connection.close(code, reason));
-    }
-    ptr::null_mut()
+    })
 }
 
 /// Calls `act` with the connection that argument 0 stands for, if there is one.
@@ -264,10 +263,7 @@ fn reject(environment: &Environment, call: &Call) -> sys::napi_value {
     let status = call.u32(1).and_then(|status| u16::try_from(status).ok()).unwrap_or(400);
     let body = call.string(2).unwrap_or_default();
     let headers = call.string(3).unwrap_or_default();
-    if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
-        connection.reject(status, &body, &headers);
-    }
-    ptr::null_mut()
+    with_connection(environment, call, |connection| connection.reject(status, &body, &headers))
 }
 
 /// `endStream(id)`.

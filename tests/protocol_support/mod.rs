@@ -20,14 +20,14 @@ pub enum Seen {
     Close(Option<u16>, Vec<u8>),
 }
 
-impl From<Event<'_>> for Seen {
-    fn from(event: Event<'_>) -> Self {
+impl From<&Event<'_>> for Seen {
+    fn from(event: &Event<'_>) -> Self {
         match event {
-            Event::Message { binary: false, payload } => Self::Text(payload.into_vec()),
-            Event::Message { binary: true, payload } => Self::Binary(payload.into_vec()),
-            Event::Ping(payload) => Self::Ping(payload.into_vec()),
-            Event::Pong(payload) => Self::Pong(payload.into_vec()),
-            Event::Close { code, reason } => Self::Close(code, reason.into_vec()),
+            Event::Message { binary: false, payload } => Self::Text(payload.to_vec()),
+            Event::Message { binary: true, payload } => Self::Binary(payload.to_vec()),
+            Event::Ping(payload) => Self::Ping(payload.to_vec()),
+            Event::Pong(payload) => Self::Pong(payload.to_vec()),
+            Event::Close { code, reason } => Self::Close(*code, reason.to_vec()),
         }
     }
 }
@@ -37,16 +37,6 @@ impl From<Event<'_>> for Seen {
 pub struct Outcome {
     pub events: Vec<Seen>,
     pub error: Option<ProtocolError>,
-}
-
-fn seen(event: &Event<'_>) -> Seen {
-    match event {
-        Event::Message { binary: false, payload } => Seen::Text(payload.to_vec()),
-        Event::Message { binary: true, payload } => Seen::Binary(payload.to_vec()),
-        Event::Ping(payload) => Seen::Ping(payload.to_vec()),
-        Event::Pong(payload) => Seen::Pong(payload.to_vec()),
-        Event::Close { code, reason } => Seen::Close(*code, reason.to_vec()),
-    }
 }
 
 /// What the quick path makes of `input`, which it leaves alone if that is nothing.
@@ -77,7 +67,7 @@ pub fn feed(receiver: &mut Receiver, read: &[u8], outcome: &mut Outcome) {
                 assert!(step.consumed > 0 && step.consumed <= length);
                 if let Some((consumed, ref message)) = lent {
                     assert_eq!(step.consumed, consumed);
-                    let event = step.event.as_ref().map(seen);
+                    let event = step.event.as_ref().map(Seen::from);
                     assert_eq!(event.as_ref(), Some(message), "the quick path says the same");
                 }
                 position += step.consumed;
@@ -87,7 +77,7 @@ pub fn feed(receiver: &mut Receiver, read: &[u8], outcome: &mut Outcome) {
                 if let Some(event) = step.event {
                     assert!(!was_concluded, "an event after the end");
                     let closes = matches!(event, Event::Close { .. });
-                    outcome.events.push(event.into());
+                    outcome.events.push(Seen::from(&event));
                     assert_eq!(receiver.is_concluded(), closes);
                 }
             }
@@ -117,7 +107,7 @@ pub fn feed_in_place(receiver: &mut Receiver, mut read: &[u8], outcome: &mut Out
         room[..count].copy_from_slice(&read[..count]);
         read = &read[count..];
         match receiver.take_room(size, count) {
-            Ok(event) => outcome.events.extend(event.map(Seen::from)),
+            Ok(event) => outcome.events.extend(event.as_ref().map(Seen::from)),
             Err(error) => {
                 assert!(receiver.is_concluded());
                 assert_eq!(receiver.retained(), 0);

@@ -361,11 +361,7 @@ impl Receiver {
         }
         let piece = take(input, usize::try_from(remaining).unwrap_or(usize::MAX));
         self.unmask(key, piece);
-        let remaining = remaining.saturating_sub(piece.len() as u64);
-        self.phase = match remaining {
-            0 => Phase::BETWEEN_FRAMES,
-            _ => Phase::Payload { remaining, key: mask::rotate_key(key, piece.len()), opcode, fin },
-        };
+        let remaining = self.advance_payload(piece.len());
         if !opcode.is_control() {
             return self.take_data(piece, fin, remaining);
         }
@@ -388,7 +384,7 @@ impl Receiver {
         &mut self,
         input: &mut &mut [u8],
     ) -> Result<Option<Event<'a>>, ProtocolError> {
-        let Phase::Payload { remaining, key, opcode, fin } = self.phase else {
+        let Phase::Payload { remaining, key, fin, .. } = self.phase else {
             return Ok(None);
         };
         let size = input.len().min(usize::try_from(remaining).unwrap_or(usize::MAX));
@@ -396,15 +392,23 @@ impl Receiver {
         self.unmask(key, piece);
         let ends = fin && remaining == size as u64;
         let (event, taken) = self.take_compressed(piece, ends)?;
-        let remaining = remaining.saturating_sub(taken as u64);
-        let key = mask::rotate_key(key, taken);
-        self.unmask(key, piece.get_mut(taken..).unwrap_or_default());
-        self.phase = match remaining {
-            0 => Phase::BETWEEN_FRAMES,
-            _ => Phase::Payload { remaining, key, opcode, fin },
-        };
+        let rest = piece.get_mut(taken..).unwrap_or_default();
+        self.unmask(mask::rotate_key(key, taken), rest);
+        self.advance_payload(taken);
         take(input, taken);
         Ok(event)
+    }
+
+    /// Moves on behind `count` bytes of the payload, and returns how many are still due.
+    #[inline]
+    fn advance_payload(&mut self, count: usize) -> u64 {
+        let Phase::Payload { remaining, key, opcode, fin } = self.phase else { return 0 };
+        let remaining = remaining.saturating_sub(count as u64);
+        self.phase = match remaining {
+            0 => Phase::BETWEEN_FRAMES,
+            _ => Phase::Payload { remaining, key: mask::rotate_key(key, count), opcode, fin },
+        };
+        remaining
     }
 
     #[inline]

@@ -43,16 +43,12 @@ impl Receiver {
     ) -> Result<Option<Event<'static>>, ProtocolError> {
         let start = self.buffer.len().saturating_sub(size);
         self.buffer.truncate(start.saturating_add(count));
-        let Phase::Payload { remaining, key, opcode, fin } = self.phase else { return Ok(None) };
+        let Phase::Payload { key, fin, .. } = self.phase else { return Ok(None) };
         let piece = self.buffer.get_mut(start..).unwrap_or_default();
         if self.role == Role::Server {
             mask::apply_aligned(key, piece);
         }
-        let remaining = remaining.saturating_sub(count as u64);
-        self.phase = match remaining {
-            0 => Phase::BETWEEN_FRAMES,
-            _ => Phase::Payload { remaining, key: mask::rotate_key(key, count), opcode, fin },
-        };
+        let remaining = self.advance_payload(count);
         let outcome = self.end_appended(count, fin && remaining == 0);
         if outcome.is_err() {
             self.conclude();
