@@ -8,6 +8,9 @@ fn main() {
         // allocator hooks may still point into it. The library stays mapped instead.
         if std::env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
             println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+            // What faults/ defines is meant, not what the process has under the same name.
+            #[cfg(feature = "faults")]
+            println!("cargo:rustc-cdylib-link-arg=-Wl,-Bsymbolic");
         }
     }
 }

@@ -1,15 +1,23 @@
 // The reference of uvws. Sizes are bytes and times are milliseconds unless another unit is named.
 //
 // Names, events, defaults and messages are those of `ws`; where RFC 6455 decides, its section is
-// named. What `ws` does not have: contexts, `wake`, `closeOnSignals`, and the 'drain' event.
+// named. What `ws` does not have: contexts, `wake`, `closeOnSignals`, virtual hosts, handlers by
+// subprotocol, `stats()`, `metrics`, and the 'drain' event.
+//
+// An argument or option of another type throws a TypeError at once, one out of range a RangeError, and
+// nothing has happened then. As in `ws`, `boolean` takes whatever is true or false, unless it is an option
+// that `ws` does not have, and null is as good as undefined for most of what `ws` has. Options that are
+// Node's are checked by Node.
 
 /// <reference types="node" />
 
 import { EventEmitter } from 'node:events';
 import {
   ClientRequest,
+  ClientRequestArgs,
   IncomingMessage,
   OutgoingHttpHeaders,
+  RequestListener,
   Server as HTTPServer,
 } from 'node:http';
 import { RequestOptions, Server as HTTPSServer } from 'node:https';
@@ -20,7 +28,7 @@ import {
   ServerHttp2Stream,
 } from 'node:http2';
 import { Duplex, DuplexOptions, Writable } from 'node:stream';
-import { ConnectionOptions as TLSConnectionOptions } from 'node:tls';
+import { ConnectionOptions as TLSConnectionOptions, TlsOptions } from 'node:tls';
 import { ZlibOptions } from 'node:zlib';
 
 declare class WebSocket extends EventEmitter {
@@ -44,22 +52,23 @@ declare class WebSocket extends EventEmitter {
    * What fails later is told by 'error' and then 'close' with 1006. A name is looked up; its
    * addresses are tried as RFC 8305 says, 250 ms apart.
    *
-   * The handshake is native, from the next tick on, for a `ws:` URL. Node's HTTP client does it for
-   * other URLs, where an option asks for it (see `ClientOptions`), and where there is a listener for
-   * 'upgrade' or 'unexpected-response' by then. A plain TCP connection is native afterwards.
+   * The handshake is native, from the next tick on, for a `ws:` or `wss:` URL. Node's HTTP client does
+   * it for other URLs, where an option asks for it (see `ClientOptions` and docs/tls.md), and where
+   * there is a listener for 'upgrade' or 'unexpected-response' by then. A plain TCP connection is native
+   * afterwards.
    *
    * @param address `ws:`, `wss:`, `http:`, `https:` or `ws+unix:` URL. The last one is
    *   `ws+unix:/path/of/socket:/path?query`
    * @param protocols Subprotocols to offer; the server has to choose one of them
    * @throws {SyntaxError} The URL or a subprotocol is not valid
-   * @throws {RangeError} `protocolVersion` or `family` is none that exists
+   * @throws {RangeError} `protocolVersion` is none that exists, or a number is out of range
    * @throws {TypeError} An option is of the wrong type, or a header is not valid
    */
-  constructor(address: string | URL, options?: WebSocket.ClientOptions);
+  constructor(address: string | URL, options?: WebSocket.ClientOptions | ClientRequestArgs);
   constructor(
     address: string | URL,
     protocols?: string | string[],
-    options?: WebSocket.ClientOptions,
+    options?: WebSocket.ClientOptions | ClientRequestArgs,
   );
   /** Makes the object of a server connection: what a WebSocketServer calls with its own options. */
   constructor(address: null, protocols: undefined, options: WebSocket.ServerOptions);
@@ -85,6 +94,8 @@ declare class WebSocket extends EventEmitter {
   readonly extensions: string;
   /** Whether `pause()` was called after `resume()`. */
   readonly isPaused: boolean;
+  /** Yours. Not in `ws`. Default undefined. */
+  data: unknown;
   /** The subprotocol in use, or `''`. */
   readonly protocol: string;
   readonly readyState:
@@ -92,6 +103,11 @@ declare class WebSocket extends EventEmitter {
     | typeof WebSocket.OPEN
     | typeof WebSocket.CLOSING
     | typeof WebSocket.CLOSED;
+  /**
+   * What `init()` has returned for the handlers of this connection, see `protocols` of a server.
+   * Undefined without such handlers, and once they are destroyed. Not in `ws`.
+   */
+  readonly state: unknown;
   /**
    * How long the steps of a client's opening handshake took: of the last one with `reconnect`. Null
    * before it has got anywhere, and at a server connection.
@@ -129,8 +145,12 @@ declare class WebSocket extends EventEmitter {
    * @throws {RangeError} `data` is longer
    * @throws {Error} The connection is still being opened
    */
+  ping(cb: (err?: Error) => void): void;
+  ping(data: unknown, cb: (err?: Error) => void): void;
   ping(data?: unknown, mask?: boolean, cb?: (err: Error) => void): void;
   /** Sends a PONG frame; as `ping()`. */
+  pong(cb: (err?: Error) => void): void;
+  pong(data: unknown, cb: (err?: Error) => void): void;
   pong(data?: unknown, mask?: boolean, cb?: (err: Error) => void): void;
 
   /** Goes on reading. */
@@ -171,7 +191,7 @@ declare class WebSocket extends EventEmitter {
    * @param cb Called when the system has taken the message, or with an Error if it never will.
    *   Never called before `send()` has returned
    * @throws {Error} The connection is still being opened
-   * @throws {TypeError} `data` is nothing that `Buffer.from()` takes
+   * @throws {TypeError} `data` is nothing that `Buffer.from()` takes, or `cb` is no function
    */
   send(data: WebSocket.BufferLike, cb?: (err?: Error) => void): void;
   send(
@@ -195,6 +215,12 @@ declare class WebSocket extends EventEmitter {
     cb?: (err?: Error) => void,
   ): void;
 
+  /**
+   * What the connection has received and sent, and how it stands; from its end on, how it stood then.
+   * Not in `ws`. All zero before there is one. With `reconnect` of the last connection.
+   */
+  stats(): WebSocket.ConnectionStats;
+
   /** Drops the connection: 'close' with 1006 follows, without 'error' if it was open. */
   terminate(): void;
 
@@ -204,10 +230,20 @@ declare class WebSocket extends EventEmitter {
    *
    * @param head What has been read from the stream behind the handshake
    * @param options `maxPayload` and `maxFragments` are without limit if they are not given
+   * @throws {TypeError | RangeError} An argument is not that
    */
-  setSocket(socket: Duplex, head: Buffer, options?: WebSocket.ConnectionOptions): void;
+  setSocket(
+    socket: Duplex,
+    head: Buffer,
+    options?: WebSocket.ConnectionOptions & Pick<WebSocket.ClientOptions, 'generateMask'>,
+  ): void;
 
-  /** Registers a listener once; other types than these are ignored. */
+  /**
+   * Registers a listener once; other types than these are ignored, and so is null or undefined for a
+   * listener, as in the DOM.
+   *
+   * @throws {TypeError} `listener` is anything else that is neither a function nor an object
+   */
   addEventListener<K extends keyof WebSocket.WebSocketEventMap>(
     type: K,
     listener:
@@ -222,117 +258,55 @@ declare class WebSocket extends EventEmitter {
       | { handleEvent(event: WebSocket.WebSocketEventMap[K]): void },
   ): void;
 
-  /**
-   * | event | arguments | when |
-   * | --- | --- | --- |
-   * | redirect | url, request | a redirect is followed, with `followRedirects`. Who listens decides what credentials go along: none are left out |
-   * | upgrade | response | the server has answered with 101; before the response is checked |
-   * | unexpected-response | request, response | the server has answered otherwise. Who listens has to end it; without a listener it is an error |
-   * | open | | messages can be sent |
-   * | reconnecting | attempt, delay, cause | with `reconnect`: the connection is lost, or did not come about, and is tried again after `delay`. `attempt` counts from 1 |
-   * | reconnected | | with `reconnect`: messages can be sent again |
-   * | message | data, isBinary | a whole message has come. Text is a Buffer and `false` |
-   * | ping, pong | data | a frame of that kind has come. PING frames are answered before |
-   * | drain | | the send queue is empty again after `bufferedAmount` was above 1 MiB |
-   * | error | error | at most once, before 'close'. Thrown if nobody listens |
-   * | close | code, reason | once, as the last. 1005: the peer's Close frame has no code. 1006: the peer sent none |
-   */
-  on(event: 'close', listener: (this: WebSocket, code: number, reason: Buffer) => void): this;
-  on(event: 'error', listener: (this: WebSocket, error: Error) => void): this;
-  on(event: 'upgrade', listener: (this: WebSocket, response: IncomingMessage) => void): this;
-  on(
-    event: 'redirect',
-    listener: (this: WebSocket, url: string, request: ClientRequest) => void,
+  // The events: see WebSocket.WebSocketEvents.
+
+  on<K extends keyof WebSocket.WebSocketEvents>(
+    event: K,
+    listener: (this: WebSocket, ...args: WebSocket.WebSocketEvents[K]) => void,
   ): this;
-  on(
-    event: 'unexpected-response',
-    listener: (this: WebSocket, request: ClientRequest, response: IncomingMessage) => void,
-  ): this;
-  on(
-    event: 'message',
-    listener: (this: WebSocket, data: WebSocket.RawData, isBinary: boolean) => void,
-  ): this;
-  on(event: 'open' | 'drain' | 'reconnected', listener: (this: WebSocket) => void): this;
-  on(
-    event: 'reconnecting',
-    listener: (
-      this: WebSocket,
-      attempt: number,
-      delay: number,
-      cause: WebSocket.ReconnectCause,
-    ) => void,
-  ): this;
-  on(event: 'ping' | 'pong', listener: (this: WebSocket, data: Buffer) => void): this;
   on(event: string | symbol, listener: (this: WebSocket, ...args: any[]) => void): this;
 
-  once(event: 'close', listener: (this: WebSocket, code: number, reason: Buffer) => void): this;
-  once(event: 'error', listener: (this: WebSocket, error: Error) => void): this;
-  once(event: 'upgrade', listener: (this: WebSocket, response: IncomingMessage) => void): this;
-  once(
-    event: 'redirect',
-    listener: (this: WebSocket, url: string, request: ClientRequest) => void,
+  once<K extends keyof WebSocket.WebSocketEvents>(
+    event: K,
+    listener: (this: WebSocket, ...args: WebSocket.WebSocketEvents[K]) => void,
   ): this;
-  once(
-    event: 'unexpected-response',
-    listener: (this: WebSocket, request: ClientRequest, response: IncomingMessage) => void,
-  ): this;
-  once(
-    event: 'message',
-    listener: (this: WebSocket, data: WebSocket.RawData, isBinary: boolean) => void,
-  ): this;
-  once(event: 'open' | 'drain' | 'reconnected', listener: (this: WebSocket) => void): this;
-  once(
-    event: 'reconnecting',
-    listener: (
-      this: WebSocket,
-      attempt: number,
-      delay: number,
-      cause: WebSocket.ReconnectCause,
-    ) => void,
-  ): this;
-  once(event: 'ping' | 'pong', listener: (this: WebSocket, data: Buffer) => void): this;
   once(event: string | symbol, listener: (this: WebSocket, ...args: any[]) => void): this;
 
-  off(event: 'close', listener: (this: WebSocket, code: number, reason: Buffer) => void): this;
-  off(event: 'error', listener: (this: WebSocket, error: Error) => void): this;
-  off(event: 'upgrade', listener: (this: WebSocket, response: IncomingMessage) => void): this;
-  off(
-    event: 'redirect',
-    listener: (this: WebSocket, url: string, request: ClientRequest) => void,
+  off<K extends keyof WebSocket.WebSocketEvents>(
+    event: K,
+    listener: (this: WebSocket, ...args: WebSocket.WebSocketEvents[K]) => void,
   ): this;
-  off(
-    event: 'unexpected-response',
-    listener: (this: WebSocket, request: ClientRequest, response: IncomingMessage) => void,
-  ): this;
-  off(
-    event: 'message',
-    listener: (this: WebSocket, data: WebSocket.RawData, isBinary: boolean) => void,
-  ): this;
-  off(event: 'open' | 'drain', listener: (this: WebSocket) => void): this;
-  off(event: 'ping' | 'pong', listener: (this: WebSocket, data: Buffer) => void): this;
   off(event: string | symbol, listener: (this: WebSocket, ...args: any[]) => void): this;
 
-  addListener(
-    event: 'close',
-    listener: (this: WebSocket, code: number, reason: Buffer) => void,
-  ): this;
-  addListener(event: 'error', listener: (this: WebSocket, error: Error) => void): this;
-  addListener(
-    event: 'message',
-    listener: (this: WebSocket, data: WebSocket.RawData, isBinary: boolean) => void,
+  addListener<K extends keyof WebSocket.WebSocketEvents>(
+    event: K,
+    listener: (this: WebSocket, ...args: WebSocket.WebSocketEvents[K]) => void,
   ): this;
   addListener(event: string | symbol, listener: (this: WebSocket, ...args: any[]) => void): this;
 
-  removeListener(
-    event: 'close',
-    listener: (this: WebSocket, code: number, reason: Buffer) => void,
-  ): this;
-  removeListener(event: 'error', listener: (this: WebSocket, error: Error) => void): this;
-  removeListener(
-    event: 'message',
-    listener: (this: WebSocket, data: WebSocket.RawData, isBinary: boolean) => void,
+  removeListener<K extends keyof WebSocket.WebSocketEvents>(
+    event: K,
+    listener: (this: WebSocket, ...args: WebSocket.WebSocketEvents[K]) => void,
   ): this;
   removeListener(event: string | symbol, listener: (this: WebSocket, ...args: any[]) => void): this;
+
+  prependListener<K extends keyof WebSocket.WebSocketEvents>(
+    event: K,
+    listener: (this: WebSocket, ...args: WebSocket.WebSocketEvents[K]) => void,
+  ): this;
+  prependListener(
+    event: string | symbol,
+    listener: (this: WebSocket, ...args: any[]) => void,
+  ): this;
+
+  prependOnceListener<K extends keyof WebSocket.WebSocketEvents>(
+    event: K,
+    listener: (this: WebSocket, ...args: WebSocket.WebSocketEvents[K]) => void,
+  ): this;
+  prependOnceListener(
+    event: string | symbol,
+    listener: (this: WebSocket, ...args: any[]) => void,
+  ): this;
 }
 
 // Within the namespace `WebSocket` is its member of that name.
@@ -386,10 +360,44 @@ declare namespace WebSocket {
     overflow?: 'drop' | 'close' | undefined;
   }
 
-  /** What 'message' brings, by `binaryType`. */
+  /** What 'message' brings, by `binaryType`; a Blob, which only `'blob'` brings, is not among it. */
   type RawData = Buffer | ArrayBuffer | Buffer[];
   /** What `event.data` of a MessageEvent is. */
   type Data = string | Buffer | ArrayBuffer | Buffer[];
+
+  /** The events of a WebSocket, and what their listeners get. */
+  interface WebSocketEvents {
+    /**
+     * A redirect is followed, with `followRedirects`. Who listens decides what credentials go along:
+     * none are left out.
+     */
+    redirect: [url: string, request: ClientRequest];
+    /** The server has answered with 101; before the response is checked. */
+    upgrade: [response: IncomingMessage];
+    /** The server has answered otherwise. Who listens has to end it; without a listener it is an error. */
+    'unexpected-response': [request: ClientRequest, response: IncomingMessage];
+    /** Messages can be sent. */
+    open: [];
+    /**
+     * With `reconnect`: the connection is lost, or did not come about, and is tried again after
+     * `delay`. `attempt` counts from 1.
+     */
+    reconnecting: [attempt: number, delay: number, cause: ReconnectCause];
+    /** With `reconnect`: messages can be sent again. */
+    reconnected: [];
+    /** A whole message has come. Text is a Buffer, and `isBinary` is false. */
+    message: [data: RawData, isBinary: boolean];
+    /** A PING frame has come. It is answered before. */
+    ping: [data: Buffer];
+    /** A PONG frame has come. */
+    pong: [data: Buffer];
+    /** The send queue is empty again after `bufferedAmount` was above 1 MiB. */
+    drain: [];
+    /** At most once, before 'close'. Thrown if nobody listens. */
+    error: [error: Error];
+    /** Once, as the last. 1005: the peer's Close frame has no code. 1006: the peer sent none. */
+    close: [code: number, reason: Buffer];
+  }
 
   /**
    * The `code` of the errors that uvws itself makes. Errors of the system have the codes of Node,
@@ -405,12 +413,18 @@ declare namespace WebSocket {
    * | `WS_ERR_INVALID_CLOSE_CODE` | 'error' | a Close frame has a code that it may not have; 1002 |
    * | `WS_ERR_INVALID_UTF8` | 'error' | text is not UTF-8; 1007 |
    * | `WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH` | 'error' | a frame announces 2^53 bytes or more; 1009 |
-   * | `WS_ERR_UNSUPPORTED_MESSAGE_LENGTH` | 'error' | a message is longer than `maxPayload`; 1009 |
+   * | `WS_ERR_UNSUPPORTED_MESSAGE_LENGTH` | 'error' | a message is longer than `maxPayload`, or than there is memory for; 1009 |
    * | `WS_ERR_TOO_MANY_BUFFERED_PARTS` | 'error' | a message has more than `maxFragments` fragments; 1008 |
+   * | `ERR_UVWS_BACKPRESSURE` | 'error', and callbacks of `send()`, `ping()` and `pong()` | something was sent while more than `maxBackpressure` waited; 1006 |
+   * | `ERR_UVWS_MEMORY_BUDGET` | 'error', and callbacks of `send()`, `ping()` and `pong()` | more than `memoryBudget` was held, and most of it for this connection; 1013 |
+   * | `ENOMEM` | 'error', and callbacks of `send()`, `ping()` and `pong()`; thrown by `publish()` and `broadcast()` | there is no memory for what is sent; 1006 |
+   * | `ERR_UVWS_RANDOM` | 'error', and callbacks of `send()`, `ping()` and `pong()` of a client | the system's random generator has failed; 1006 |
+   * | `ERR_UVWS_TOO_MANY_CONTROL_FRAMES` | 'error' | more PING and PONG frames than `maxControlFrames` allows; 1008 |
    * | `HPE_INVALID_CONSTANT`, `HPE_HEADER_OVERFLOW` | 'error' of a client | the response is no HTTP, or too long |
    * | `ABORT_ERR` | 'error' of a client | `signal` has aborted |
    * | `ERR_UVWS_CONTEXT_CLOSED` | 'error' | the context has ended, or does not accept this any more |
    * | `ERR_UVWS_CONNECT_TIMEOUT` | 'error' of a client | `connectTimeout` is over |
+   * | `ERR_UVWS_HEARTBEAT_TIMEOUT` | 'error' of `_socket` | `heartbeat`: nothing has come for a PING |
    * | `ERR_UVWS_PROXY` | 'error' of a client | there is no way through the proxy. `status` is the HTTP status or `reply` the SOCKS5 reply (RFC 1928 section 6) with which it refused, `cause` an error of the system or of TLS; none of them if it broke the protocol |
    * | `ERR_UVWS_OFFLINE` | callback of `send()`, `ping()` and `pong()` | with `reconnect`: the message was lost, or not taken, because there is no connection |
    * | `ERR_STREAM_DESTROYED` | callback of `send()` | the connection ended before the message was sent |
@@ -421,15 +435,21 @@ declare namespace WebSocket {
    */
   type ErrorCode =
     | 'ABORT_ERR'
+    | 'ENOMEM'
     | 'ERR_SOCKET_BAD_PORT'
     | 'ERR_STREAM_DESTROYED'
     | 'ERR_UVWS_ADDON'
     | 'ERR_UVWS_CONNECT_TIMEOUT'
+    | 'ERR_UVWS_BACKPRESSURE'
     | 'ERR_UVWS_CONTEXT_CLOSED'
+    | 'ERR_UVWS_HEARTBEAT_TIMEOUT'
     | 'ERR_UVWS_LENGTH_NOT_MINIMAL'
+    | 'ERR_UVWS_MEMORY_BUDGET'
     | 'ERR_UVWS_NOT_SUPPORTED'
     | 'ERR_UVWS_OFFLINE'
     | 'ERR_UVWS_PROXY'
+    | 'ERR_UVWS_RANDOM'
+    | 'ERR_UVWS_TOO_MANY_CONTROL_FRAMES'
     | 'HPE_HEADER_OVERFLOW'
     | 'HPE_INVALID_CONSTANT'
     | 'WS_ERR_EXPECTED_FIN'
@@ -456,6 +476,22 @@ declare namespace WebSocket {
     closeTimeout?: number | undefined;
     /** The context to join. Default: the default context of the environment. */
     context?: Context | undefined;
+    /**
+     * Whether, and when, to find out that the peer is gone without having said so: see
+     * `HeartbeatOptions`. Not in `ws`. Default false.
+     */
+    heartbeat?: boolean | HeartbeatOptions | undefined;
+    /**
+     * Bytes that may wait for the peer when something is sent; who sends more ends the connection:
+     * 1006, `ERR_UVWS_BACKPRESSURE`. Not in `ws`. Default Infinity. Else an integer of at least 1.
+     */
+    maxBackpressure?: number | undefined;
+    /**
+     * PING and PONG frames that the peer may send in a second in the long run, and half of those that
+     * it may send at once: an integer up to 1,000; 0 or Infinity for no limit. A PONG that answers a PING of
+     * ours is not counted. Not in `ws`. Default 100. Breach: 1008.
+     */
+    maxControlFrames?: number | undefined;
     /** Most fragments of one message; 0 or Infinity for no limit. Default 16,384. Breach: 1008. */
     maxFragments?: number | undefined;
     /** Largest message; 0 or Infinity for no limit. Default 104,857,600. Breach: 1009. */
@@ -486,7 +522,11 @@ declare namespace WebSocket {
    * `agent`, `createConnection`, `localAddress` or `lookup`, and with `finishRequest`,
    * `followRedirects`, `generateMask`, `protocolVersion: 8`, `connectTimeout` and `proxy`.
    */
-  interface ClientOptions extends ConnectionOptions, Omit<RequestOptions, OverriddenOptions> {
+  interface ClientOptions
+    extends
+      ConnectionOptions,
+      Omit<RequestOptions, OverriddenOptions>,
+      Pick<TLSConnectionOptions, 'ALPNProtocols' | 'secureContext'> {
     /** `user:password` of an Authorization header. That of the URL, or a given header, counts more. */
     auth?: string | undefined;
     /**
@@ -614,6 +654,27 @@ declare namespace WebSocket {
     retry?: ((cause: ReconnectCause, attempt: number) => boolean) | undefined;
   }
 
+  /**
+   * When a connection is taken for dead, as by the validity checks of libwebsockets (`lws_retry_bo_t`).
+   *
+   * A peer of which nothing has come for a whole `interval` is sent an empty PING (RFC 6455 section
+   * 5.5.2); 'pong' tells of the answer. If nothing at all comes within `timeout`, the connection is
+   * dropped: 'close' with 1006, no 'error'; `_socket` emits an error with
+   * `ERR_UVWS_HEARTBEAT_TIMEOUT` if somebody listens. A client with `reconnect` comes back.
+   *
+   * Any byte is as good as the PONG, and so is what the peer takes of a queue of unsent data. Who is
+   * paused is not judged. From a Close frame of ours on `closeTimeout` counts instead.
+   */
+  interface HeartbeatOptions {
+    /**
+     * Milliseconds of silence, from 1, before the PING. Whether something has come is looked at once an
+     * interval, so the PING goes out between one and two intervals after the last byte. Default 30,000.
+     */
+    interval?: number | undefined;
+    /** Milliseconds, from 1, between the PING and the end. Default 10,000. */
+    timeout?: number | undefined;
+  }
+
   /** Why a client has lost its connection, or did not get one. */
   interface ReconnectCause {
     /** The close code; 1006 without one. */
@@ -688,11 +749,13 @@ declare namespace WebSocket {
     concurrencyLimit?: number | undefined;
   }
 
+  /** What decides on a request. `origin` is undefined where the request has none. */
   type VerifyClientCallbackSync<Request extends IncomingMessage = IncomingMessage> = (info: {
     origin: string;
     secure: boolean;
     req: Request;
   }) => boolean;
+  /** As `VerifyClientCallbackSync`, by a callback. */
   type VerifyClientCallbackAsync<Request extends IncomingMessage = IncomingMessage> = (
     info: { origin: string; secure: boolean; req: Request },
     callback: (
@@ -714,13 +777,44 @@ declare namespace WebSocket {
     host?: string | undefined;
     /** Port to listen on, 0 to 65,535. With 0 the system chooses, see `address()`. */
     port?: number | undefined;
-    /** Length of the system's queue of connections that are not yet accepted. Default 511. */
+    /**
+     * Length of the system's queue of connections that are not yet accepted, of at most 2^31 - 1.
+     * Default, and 0: 511; with a shared port, what the first server has.
+     */
     backlog?: number | undefined;
     /**
      * HTTP server whose upgrades to take. Its plain TCP connections become native ones; of those of
      * TLS and HTTP/2 (RFC 8441) Node goes on to carry the bytes.
      */
     server?: HTTPServer<V> | HTTPSServer<V> | Http2Server | Http2SecureServer | undefined;
+    /**
+     * What answers requests on `port` that are none for a WebSocket: a listener for 'request', such
+     * as an Express application, or an `http.Server`, which need not listen itself. Not in `ws`. Their
+     * connections are handed over to Node, which keeps them; a later upgrade on one of them is
+     * taken by this server. Default: such requests get 426. Not with `tls`, and not on Windows, where
+     * `ERR_UVWS_NOT_SUPPORTED` is thrown. See docs/servers.md.
+     */
+    http?: HTTPServer | RequestListener | null | undefined;
+    /**
+     * The host that the server is for, such as `'example.org'` or `'*.example.org'`, compared with
+     * that of the request without regard to case and port (RFC 9110 section 7.2). Servers of one
+     * context with different ones share a `port`; servers of one HTTP server need not be of one
+     * context. The default server has none. See docs/servers.md.
+     */
+    hostname?: string | undefined;
+    /**
+     * Whether the server takes nothing but requests for `hostname`, and not as the default one those
+     * that are for nobody. Without a default server these get 421. Default false.
+     */
+    strictHost?: boolean | undefined;
+    /**
+     * Certificates and keys that make the listener of `port` one of TLS (RFC 8446), with the names and
+     * formats of `tls.createServer`. Native as far as docs/tls.md says; else the listener is one of
+     * `node:https`.
+     */
+    tls?: ServerTlsOptions | null | undefined;
+    /** Anything; it becomes `data`. */
+    data?: unknown;
     /** Whether only `handleUpgrade()` brings connections. Default false. */
     noServer?: boolean | undefined;
     /** The only path to accept, compared without the query; other requests get 400. */
@@ -732,7 +826,48 @@ declare namespace WebSocket {
      * limit. Default 10,000. Breach: 408.
      */
     handshakeTimeout?: number | undefined;
-    /** Chooses a subprotocol of those offered, or none. Default: the first one. */
+    /**
+     * Most connections; at least 1, or Infinity, the default. Breach: 503. Read when the server is
+     * made, as the two below.
+     */
+    maxConnections?: number | undefined;
+    /**
+     * Most connections of one address: of an IPv4 address, or a network of 64 bits of IPv6. At least
+     * 1, or Infinity, the default. Breach: 503.
+     */
+    maxConnectionsPerAddress?: number | undefined;
+    /**
+     * Most connections, with `port`, that are not open yet; at least 1, or Infinity. Default 1,024.
+     * Breach: nothing is accepted until there are fewer. With a shared port, that of the first server
+     * counts.
+     */
+    maxPendingHandshakes?: number | undefined;
+    /**
+     * Origins that may connect (RFC 6455 section 10.2), as browsers write them: compared as they
+     * are. Or a function, called with the origin, or undefined where there is none; nothing but true
+     * lets in. Default: any. Breach: 403, before `verifyClient` is asked. A header that is no single
+     * origin is refused either way. `'null'` is refused unless it is listed, and a request without an
+     * origin is never on the list.
+     */
+    allowedOrigins?:
+      | readonly string[]
+      | ((origin: string | undefined, request: InstanceType<V>) => boolean)
+      | null
+      | undefined;
+    /**
+     * Handlers of connections by their subprotocols (RFC 6455 section 1.9), beside the events of
+     * server and connection. See docs/servers.md.
+     */
+    protocols?: Record<string, ProtocolHandlers> | undefined;
+    /**
+     * Which of `protocols` handles connections without a subprotocol: of peers that have offered
+     * none, or none that there is. Default: none does.
+     */
+    defaultProtocol?: string | undefined;
+    /**
+     * Chooses a subprotocol of those offered, or none. Default: the first one, and with `protocols`
+     * the first one that is among them.
+     */
     handleProtocols?:
       ((protocols: Set<string>, request: InstanceType<V>) => string | false) | null | undefined;
     /** Decides on a request. With two parameters it is given a callback. */
@@ -745,6 +880,54 @@ declare namespace WebSocket {
     WebSocket?: U | undefined;
   }
 
+  /**
+   * What handles the connections of a subprotocol: libwebsockets' `lws_protocols`, with the options
+   * of each vhost. The same functions may serve any number of servers; what they share for one server
+   * is its `state`. Handlers are called as methods of this object, in front of the listeners of a
+   * connection. What they throw goes the way of what listeners throw.
+   */
+  interface ProtocolHandlers<State = any, Options = any, Data = any> {
+    /** What `init()` gets. */
+    options?: Options | undefined;
+    /**
+     * The server starts: called by its constructor, before it listens. What is thrown, the
+     * constructor throws.
+     *
+     * @returns The state of these handlers for this server
+     */
+    init?(server: Server, options: Options): State;
+    /** A connection is open. The server's 'connection' follows. */
+    open?(ws: ProtocolSocket<State, Data>, request: IncomingMessage): void;
+    /** As 'message'. */
+    message?(ws: ProtocolSocket<State, Data>, data: RawData, isBinary: boolean): void;
+    /** As 'drain'. */
+    drain?(ws: ProtocolSocket<State, Data>): void;
+    /** As 'ping'. */
+    ping?(ws: ProtocolSocket<State, Data>, data: Buffer): void;
+    /** As 'pong'. */
+    pong?(ws: ProtocolSocket<State, Data>, data: Buffer): void;
+    /** As 'error'. Without it errors of connections are of no interest: `close()` follows. */
+    error?(ws: ProtocolSocket<State, Data>, error: Error): void;
+    /** As 'close'. */
+    close?(ws: ProtocolSocket<State, Data>, code: number, reason: Buffer): void;
+    /**
+     * The server and its last connection are closed, or its context is destroyed. Called once for
+     * each `init()` that has returned; not when the environment ends, where nothing can be called.
+     */
+    destroy?(server: Server, state: State): void;
+  }
+
+  /** A connection, as handlers see it. */
+  type ProtocolSocket<State = any, Data = any> = WebSocketAlias & {
+    data: Data;
+    readonly state: State;
+  };
+
+  interface ServerTlsOptions extends TlsOptions {
+    /** Whether sessions may be resumed (RFC 8446 section 2.2). Default true. */
+    sessionTickets?: boolean | undefined;
+  }
+
   interface AddressInfo {
     address: string;
     family: string;
@@ -755,8 +938,8 @@ declare namespace WebSocket {
    * A WebSocket server (RFC 6455 section 4.2): a listener of its own, or the upgrades of an HTTP
    * server.
    *
-   * A request that is no valid upgrade is refused without an event: 400, 405, 426, 431, or 408 if
-   * it does not end in time. A handler that throws while it decides is answered with 500.
+   * A request that is no valid upgrade is refused without an event: 400, 405, 421, 426, 431, or 408
+   * if it does not end in time. A handler that throws while it decides is answered with 500.
    */
   class Server<
     T extends typeof WebSocket = typeof WebSocket,
@@ -770,13 +953,18 @@ declare namespace WebSocket {
     path: string;
     /** The context that the server belongs to. */
     readonly context: Context;
+    /** Yours. */
+    data: unknown;
 
     /**
      * Errors that come later, `EADDRINUSE` for one, are told by 'error'.
      *
-     * @param callback Listener for 'listening', with `port`
+     * @param callback Listener for 'listening', with `port`. As in `ws`, anything but a function is ignored
      * @throws {TypeError} An option is of the wrong type, or there is not one way to listen
-     * @throws {RangeError} A number is out of range
+     * @throws {Error} What `tls.createSecureContext` throws
+     * @throws {RangeError} A number is out of range, or `backlog` is not that of the shared port
+     * @throws {Error} `EADDRINUSE`: another server of the HTTP server has this `hostname`
+     * @throws What an `init()` of `protocols` throws
      */
     constructor(options?: ServerOptions<T, U>, callback?: () => void);
 
@@ -788,18 +976,38 @@ declare namespace WebSocket {
     address(): AddressInfo | string | null;
 
     /**
-     * Stops accepting connections; open ones stay. 'close' follows: with `port` when the last
-     * connection is gone, otherwise when the last of `clients` is.
+     * Stops accepting connections; open ones stay. 'close' follows: with `port` or `protocols` when
+     * the last connection is gone, otherwise when the last of `clients` is.
      *
      * @param cb Listener for 'close'; called with an Error if the server was closed before
      */
     close(cb?: (err?: Error) => void): void;
 
     /**
+     * With `tls`, replaces all that it says, for new connections. Where Node does the TLS: what
+     * `setSecureContext` of `tls.Server` replaces.
+     *
+     * @throws {Error} What `tls.createSecureContext` throws; there is no `tls`; or it asks for what only
+     *   Node's TLS can do, and the server began with the native one
+     * @throws {TypeError} Node does the TLS, and another option differs, such as `requestCert`
+     */
+    setSecureContext(tls: ServerTlsOptions): void;
+
+    /**
+     * With `tls`, shows another certificate to clients that ask for a host name (RFC 6066 section 3).
+     *
+     * @param hostname The name; one that begins with `*.` stands for all hosts below the rest
+     * @throws {TypeError} `hostname` is no name
+     * @throws {Error} What `tls.createSecureContext` throws; there is no `tls`
+     */
+    addContext(hostname: string, tls: Pick<TlsOptions, 'cert' | 'key' | 'passphrase'>): void;
+
+    /**
      * Upgrades a connection of Node's. A plain `net.Socket` is taken over and destroyed on Node's
      * side; any other stream goes on to carry the bytes, as the WebSocket's.
      *
      * @param callback Called with the WebSocket before anything that it receives
+     * @throws {TypeError} An argument is not that; the socket is as it was
      * @throws {Error} The socket was upgraded before
      */
     handleUpgrade(
@@ -823,6 +1031,7 @@ declare namespace WebSocket {
      *
      * @param callback Called with the WebSocket and an object with `method`, `url`, `headers`,
      *   `stream` and `socket`
+     * @throws {TypeError} An argument is not that; the stream is as it was
      * @throws {Error} The stream was accepted before
      */
     handleStream(
@@ -855,95 +1064,87 @@ declare namespace WebSocket {
     /** Returns how many connections have subscribed to a topic. Not in `ws`. */
     numSubscribers(topic: string): number;
 
+    /** How many connections there are and have been, and how often limits were breached. Not in `ws`. */
+    stats(): ServerStats;
+
     /** Decides by `path` whether a request is for this server. May be replaced. */
     shouldHandle(request: InstanceType<U>): boolean | Promise<boolean>;
 
-    /**
-     * | event | arguments | when |
-     * | --- | --- | --- |
-     * | listening | | the port is bound |
-     * | connection | websocket, request | a connection is open |
-     * | headers | lines, request | before the response is sent; lines may be added, changed and removed |
-     * | error | error | listening has failed |
-     * | wsClientError | error, socket, request | a request for an upgrade is refused; the listener owns the socket |
-     * | close | | after `close()` |
-     */
-    on(
-      event: 'connection',
-      cb: (this: Server<T>, websocket: InstanceType<T>, request: InstanceType<U>) => void,
-    ): this;
-    on(event: 'error', cb: (this: Server<T>, error: Error) => void): this;
-    on(
-      event: 'headers',
-      cb: (this: Server<T>, headers: string[], request: InstanceType<U>) => void,
-    ): this;
-    on(event: 'close' | 'listening', cb: (this: Server<T>) => void): this;
-    on(
-      event: 'wsClientError',
-      cb: (this: Server<T>, error: Error, socket: Duplex, request: InstanceType<U>) => void,
+    // The events: see ServerEvents.
+
+    on<K extends keyof ServerEvents<T, U>>(
+      event: K,
+      listener: (this: Server<T>, ...args: ServerEvents<T, U>[K]) => void,
     ): this;
     on(event: string | symbol, listener: (this: Server<T>, ...args: any[]) => void): this;
 
-    once(
-      event: 'connection',
-      cb: (this: Server<T>, websocket: InstanceType<T>, request: InstanceType<U>) => void,
-    ): this;
-    once(event: 'error', cb: (this: Server<T>, error: Error) => void): this;
-    once(
-      event: 'headers',
-      cb: (this: Server<T>, headers: string[], request: InstanceType<U>) => void,
-    ): this;
-    once(event: 'close' | 'listening', cb: (this: Server<T>) => void): this;
-    once(
-      event: 'wsClientError',
-      cb: (this: Server<T>, error: Error, socket: Duplex, request: InstanceType<U>) => void,
+    once<K extends keyof ServerEvents<T, U>>(
+      event: K,
+      listener: (this: Server<T>, ...args: ServerEvents<T, U>[K]) => void,
     ): this;
     once(event: string | symbol, listener: (this: Server<T>, ...args: any[]) => void): this;
 
-    off(
-      event: 'connection',
-      cb: (this: Server<T>, websocket: InstanceType<T>, request: InstanceType<U>) => void,
-    ): this;
-    off(event: 'error', cb: (this: Server<T>, error: Error) => void): this;
-    off(
-      event: 'headers',
-      cb: (this: Server<T>, headers: string[], request: InstanceType<U>) => void,
-    ): this;
-    off(event: 'close' | 'listening', cb: (this: Server<T>) => void): this;
-    off(
-      event: 'wsClientError',
-      cb: (this: Server<T>, error: Error, socket: Duplex, request: InstanceType<U>) => void,
+    off<K extends keyof ServerEvents<T, U>>(
+      event: K,
+      listener: (this: Server<T>, ...args: ServerEvents<T, U>[K]) => void,
     ): this;
     off(event: string | symbol, listener: (this: Server<T>, ...args: any[]) => void): this;
 
-    addListener(
-      event: 'connection',
-      cb: (websocket: InstanceType<T>, request: InstanceType<U>) => void,
+    addListener<K extends keyof ServerEvents<T, U>>(
+      event: K,
+      listener: (this: Server<T>, ...args: ServerEvents<T, U>[K]) => void,
     ): this;
-    addListener(event: 'error', cb: (error: Error) => void): this;
-    addListener(event: 'headers', cb: (headers: string[], request: InstanceType<U>) => void): this;
-    addListener(event: 'close' | 'listening', cb: () => void): this;
-    addListener(
-      event: 'wsClientError',
-      cb: (error: Error, socket: Duplex, request: InstanceType<U>) => void,
-    ): this;
-    addListener(event: string | symbol, listener: (...args: any[]) => void): this;
+    addListener(event: string | symbol, listener: (this: Server<T>, ...args: any[]) => void): this;
 
-    removeListener(
-      event: 'connection',
-      cb: (websocket: InstanceType<T>, request: InstanceType<U>) => void,
+    removeListener<K extends keyof ServerEvents<T, U>>(
+      event: K,
+      listener: (this: Server<T>, ...args: ServerEvents<T, U>[K]) => void,
     ): this;
-    removeListener(event: 'error', cb: (error: Error) => void): this;
     removeListener(
-      event: 'headers',
-      cb: (headers: string[], request: InstanceType<U>) => void,
+      event: string | symbol,
+      listener: (this: Server<T>, ...args: any[]) => void,
     ): this;
-    removeListener(event: 'close' | 'listening', cb: () => void): this;
-    removeListener(
-      event: 'wsClientError',
-      cb: (error: Error, socket: Duplex, request: InstanceType<U>) => void,
+
+    prependListener<K extends keyof ServerEvents<T, U>>(
+      event: K,
+      listener: (this: Server<T>, ...args: ServerEvents<T, U>[K]) => void,
     ): this;
-    removeListener(event: string | symbol, listener: (...args: any[]) => void): this;
+    prependListener(
+      event: string | symbol,
+      listener: (this: Server<T>, ...args: any[]) => void,
+    ): this;
+
+    prependOnceListener<K extends keyof ServerEvents<T, U>>(
+      event: K,
+      listener: (this: Server<T>, ...args: ServerEvents<T, U>[K]) => void,
+    ): this;
+    prependOnceListener(
+      event: string | symbol,
+      listener: (this: Server<T>, ...args: any[]) => void,
+    ): this;
+  }
+
+  /** The events of a server, and what their listeners get. */
+  interface ServerEvents<
+    T extends typeof WebSocket = typeof WebSocket,
+    U extends typeof IncomingMessage = typeof IncomingMessage,
+  > {
+    /** The port is bound. */
+    listening: [];
+    /** A connection is open. `request` is a StreamRequest if it is one of HTTP/2. */
+    connection: [websocket: InstanceType<T>, request: InstanceType<U>];
+    /** Before the response is sent; lines may be added, changed and removed. */
+    headers: [lines: string[], request: InstanceType<U>];
+    /** Listening has failed. */
+    error: [error: Error];
+    /** A request for an upgrade is refused; the listener owns the socket. */
+    wsClientError: [error: Error, socket: Duplex, request: InstanceType<U>];
+    /** With `tls`: a connection has failed before its request. */
+    tlsClientError: [
+      error: Error & { code?: string | undefined; remoteAddress?: string | undefined },
+    ];
+    /** After `close()`. */
+    close: [];
   }
 
   /** The request of a WebSocket over HTTP/2. */
@@ -983,6 +1184,13 @@ declare namespace WebSocket {
   interface ContextOptions {
     /** Anything; it becomes `data`. */
     data?: unknown;
+    /**
+     * Bytes that the context may hold for its peers: partial messages, and what was sent and is not
+     * taken. At nine tenths of it, reading stops for those who hold something; beyond it the largest
+     * holder ends, with 1013 and `ERR_UVWS_MEMORY_BUDGET`. See docs/limits.md. Default Infinity. Else an
+     * integer of at least 1.
+     */
+    memoryBudget?: number | undefined;
     /** A name for logs. Default `''`. */
     name?: string | undefined;
     /** Destroys the context when it aborts; its reason is the cause of the errors that follow. */
@@ -1000,6 +1208,86 @@ declare namespace WebSocket {
     signal?: AbortSignal | undefined;
   }
 
+  /**
+   * How often each limit was breached, since the start; see docs/limits.md. Of `maxPendingHandshakes`:
+   * how often accepting stopped.
+   */
+  type LimitCounts = Record<
+    | 'maxPayload'
+    | 'maxFragments'
+    | 'maxBackpressure'
+    | 'maxControlFrames'
+    | 'memoryBudget'
+    | 'maxConnections'
+    | 'maxConnectionsPerAddress'
+    | 'maxPendingHandshakes'
+    | 'handshakeTimeout'
+    | 'closeTimeout'
+    | 'maxHeaderSize'
+    | 'maxHeadersCount'
+    | 'heartbeat'
+    | 'allowedOrigins',
+    number
+  >;
+
+  /** What a connection has received and sent, and how it stands. */
+  interface ConnectionStats {
+    /**
+     * What carries it: a native socket, a native session of TLS, or a stream of Node's, such as a
+     * TLSSocket or a stream of HTTP/2. Null while there is none.
+     */
+    transport: 'tcp' | 'tls' | 'stream' | null;
+    /** Whether permessage-deflate was agreed on. */
+    compression: boolean;
+    /** Milliseconds since it was opened. */
+    duration: number;
+    /** Milliseconds since something was received. */
+    idleTime: number;
+    /** Bytes of partial messages and of the send queue. */
+    bytesBuffered: number;
+    /**
+     * Bytes received, frame headers included, before they are inflated; those of TLS are not counted. The
+     * opening handshake is, if it was native.
+     */
+    bytesReceived: number;
+    /** Bytes that the system, or the stream, has taken; counted as those received. */
+    bytesSent: number;
+    messagesReceived: number;
+    messagesSent: number;
+    /** Messages to many that this connection was too slow for; see `overflow`. */
+    messagesDropped: number;
+    pingsReceived: number;
+    /** PING frames sent, those of a `heartbeat` included. */
+    pingsSent: number;
+    pongsReceived: number;
+    /** PONG frames sent, answers included. */
+    pongsSent: number;
+  }
+
+  /** What a server has, and what it has had. */
+  interface ServerStats {
+    /** Open connections, and those that are closing. */
+    connections: number;
+    /** Connections that were opened since the start. */
+    connectionsOpened: number;
+    /**
+     * Connections of the listener, with `port`, that are not open: their handshakes are under way, or
+     * they were refused and are not gone.
+     */
+    pendingHandshakes: number;
+    limits: LimitCounts;
+  }
+
+  /** What a context holds for its peers, in bytes. */
+  interface MemoryStats {
+    /** The `memoryBudget`. */
+    budget: number;
+    /** How much of it is used. */
+    used: number;
+    /** The most that was used since it was set. */
+    peak: number;
+  }
+
   /** What a context has, and what it has had. */
   interface ContextStats {
     /** Handles on the loop that are open or closing. */
@@ -1008,13 +1296,15 @@ declare namespace WebSocket {
     closing: number;
     /** Open connections. */
     connections: number;
+    /** Connections that were opened since the start, those of clients included. */
+    connectionsOpened: number;
     /** Servers that listen. */
     listeners: number;
     /** Clients whose opening handshake is under way. */
     pendingConnects: number;
     /** Connections of servers whose opening handshake is under way. */
     pendingHandshakes: number;
-    /** Bytes of partial messages and of send queues. */
+    /** Bytes of partial messages, with the decompressors of compressed ones, and of send queues. */
     bytesBuffered: number;
     /** Bytes read since the start. */
     bytesReceived: number;
@@ -1026,6 +1316,9 @@ declare namespace WebSocket {
     messagesSent: number;
     /** Messages to many that slow receivers did not get, since the start; see `overflow`. */
     messagesDropped: number;
+    /** What is held of `memoryBudget`; null without one. */
+    memory: MemoryStats | null;
+    limits: LimitCounts;
   }
 
   /**
@@ -1055,6 +1348,12 @@ declare namespace WebSocket {
     /** Yours. */
     data: unknown;
     readonly name: string;
+    /**
+     * As in `ContextOptions`; may be set at any time. Infinity once the context is destroyed.
+     *
+     * @throws {TypeError | RangeError} It is set to what is no integer of at least 1 or Infinity
+     */
+    memoryBudget: number;
 
     /**
      * Makes the loop turn and emits 'waitCancelled'. Stops nothing. Calls before the loop turns are
@@ -1092,37 +1391,72 @@ declare namespace WebSocket {
     unref(): this;
     hasRef(): boolean;
 
-    /** All zero once destroyed. */
+    /** All zero once destroyed, except for `limits`, which stay. */
     stats(): ContextStats;
 
     /** As `close()`. Node 20 may have it as `Symbol.for('nodejs.asyncDispose')` only. */
     [Symbol.asyncDispose](): Promise<void>;
 
-    on(event: 'listening', listener: (this: this, server: Server) => void): this;
-    on(
-      event: 'connection',
-      listener: (
-        this: this,
-        websocket: WebSocketAlias,
-        request: IncomingMessage,
-        server: Server,
-      ) => void,
+    // The events: see ContextEvents.
+
+    on<K extends keyof ContextEvents>(
+      event: K,
+      listener: (this: this, ...args: ContextEvents[K]) => void,
     ): this;
-    on(event: 'waitCancelled' | 'draining' | 'close', listener: (this: this) => void): this;
     on(event: string | symbol, listener: (this: this, ...args: any[]) => void): this;
 
-    once(event: 'listening', listener: (this: this, server: Server) => void): this;
-    once(
-      event: 'connection',
-      listener: (
-        this: this,
-        websocket: WebSocketAlias,
-        request: IncomingMessage,
-        server: Server,
-      ) => void,
+    once<K extends keyof ContextEvents>(
+      event: K,
+      listener: (this: this, ...args: ContextEvents[K]) => void,
     ): this;
-    once(event: 'waitCancelled' | 'draining' | 'close', listener: (this: this) => void): this;
     once(event: string | symbol, listener: (this: this, ...args: any[]) => void): this;
+
+    off<K extends keyof ContextEvents>(
+      event: K,
+      listener: (this: this, ...args: ContextEvents[K]) => void,
+    ): this;
+    off(event: string | symbol, listener: (this: this, ...args: any[]) => void): this;
+
+    addListener<K extends keyof ContextEvents>(
+      event: K,
+      listener: (this: this, ...args: ContextEvents[K]) => void,
+    ): this;
+    addListener(event: string | symbol, listener: (this: this, ...args: any[]) => void): this;
+
+    removeListener<K extends keyof ContextEvents>(
+      event: K,
+      listener: (this: this, ...args: ContextEvents[K]) => void,
+    ): this;
+    removeListener(event: string | symbol, listener: (this: this, ...args: any[]) => void): this;
+
+    prependListener<K extends keyof ContextEvents>(
+      event: K,
+      listener: (this: this, ...args: ContextEvents[K]) => void,
+    ): this;
+    prependListener(event: string | symbol, listener: (this: this, ...args: any[]) => void): this;
+
+    prependOnceListener<K extends keyof ContextEvents>(
+      event: K,
+      listener: (this: this, ...args: ContextEvents[K]) => void,
+    ): this;
+    prependOnceListener(
+      event: string | symbol,
+      listener: (this: this, ...args: any[]) => void,
+    ): this;
+  }
+
+  /** The events of a context, and what their listeners get. */
+  interface ContextEvents {
+    /** A server listens. */
+    listening: [server: Server];
+    /** A connection of a server is open. `request` is a StreamRequest if it is one of HTTP/2. */
+    connection: [websocket: WebSocketAlias, request: IncomingMessage, server: Server];
+    /** The loop has turned for `wake()` or `cancelService()`. */
+    waitCancelled: [];
+    /** The servers are closed; connections end by themselves, or are closed. */
+    draining: [];
+    /** The context is destroyed. */
+    close: [];
   }
 
   /**
@@ -1132,6 +1466,65 @@ declare namespace WebSocket {
    * @throws {TypeError} The token is no bigint
    */
   function wake(token: bigint): boolean;
+
+  /**
+   * Returns what the `stats()` of all contexts of this thread say, in the text format of Prometheus, for
+   * the response to a scrape. The label `context` is the `name` of a context. Contexts of the same name
+   * are added up; what one has counted stays in the sum for as long as there is another. Empty without
+   * a context. The names of the metrics are in docs/observability.md.
+   */
+  function metrics(): string;
+  namespace metrics {
+    /** The Content-Type of that response: `text/plain; version=0.0.4; charset=utf-8`. */
+    const contentType: string;
+  }
+
+  /**
+   * What subscribers of the channels of `node:diagnostics_channel` get, by the name of the channel.
+   * They are called before the events of the same name are emitted. `server` is null for a client.
+   */
+  interface DiagnosticsMessages {
+    /** A connection is open. `request` is null for a client. */
+    'uvws:connection': {
+      websocket: WebSocket;
+      server: Server | null;
+      context: Context;
+      request: IncomingMessage | StreamRequest | null;
+    };
+    /**
+     * A connection has ended that was open. `code` and `reason` are those of 'close'; a client with
+     * `reconnect` may come back, without having emitted that. `initiator` is who has sent the first
+     * Close frame, this end or the peer; null if there was none.
+     */
+    'uvws:close': {
+      websocket: WebSocket;
+      server: Server | null;
+      context: Context;
+      code: number;
+      reason: Buffer;
+      initiator: 'local' | 'remote' | null;
+    };
+    /**
+     * A connection has failed, or a client has not got one: with `reconnect` for each attempt. Or a
+     * server does not listen, or TLS with one of its clients has failed: then `websocket` is null.
+     */
+    'uvws:error': {
+      websocket: WebSocket | null;
+      server: Server | null;
+      context: Context;
+      error: Error;
+    };
+    /**
+     * A limit was breached. `websocket` is null if the peer has no WebSocket, as in its opening
+     * handshake.
+     */
+    'uvws:limit': {
+      limit: keyof LimitCounts;
+      websocket: WebSocket | null;
+      server: Server | null;
+      context: Context;
+    };
+  }
 
   /**
    * Ends contexts when the process gets a signal: the first one closes them, a second one destroys
@@ -1156,6 +1549,8 @@ declare namespace WebSocket {
    * Shows a WebSocket as a Duplex stream: a chunk is a message. With `readableObjectMode` text is a
    * string. While nobody reads, the WebSocket is paused; ending the stream closes it, destroying
    * the stream terminates it.
+   *
+   * @throws {TypeError} An argument is not that
    */
   function createWebSocketStream(websocket: WebSocketAlias, options?: DuplexOptions): Duplex;
 

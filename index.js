@@ -17,6 +17,7 @@ function define(name, load) {
 define('closeOnSignals', () => require('./lib/close-on-signals'));
 define('createWebSocketStream', () => require('./lib/stream'));
 define('extension', () => require('./lib/extension'));
+define('metrics', () => require('./lib/metrics'));
 define('PerMessageDeflate', () => require('./lib/permessage-deflate'));
 define('Receiver', () => require('./lib/receiver'));
 define('Sender', () => require('./lib/sender'));

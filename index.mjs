@@ -5,6 +5,7 @@ export const {
   Context,
   createWebSocketStream,
   extension,
+  metrics,
   PerMessageDeflate,
   Receiver,
   Sender,

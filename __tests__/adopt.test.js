@@ -256,6 +256,8 @@ describe('handleUpgrade()', () => {
     ['no key', { key: '' }, 400],
     ['a key that is too short', { key: 'P5l8BJcZwRc=' }, 400],
     ['an old version', { version: '7' }, 400],
+    ['a body', { lines: ['Content-Length: 5'] }, 400],
+    ['a chunked body', { lines: ['Transfer-Encoding: chunked'] }, 400],
     ['a subprotocol that is no token', { lines: ['Sec-WebSocket-Protocol: a;b'] }, 400],
   ])('refuses %s', async (_name, change, status) => {
     const { server, port, wss } = await upgrades();
@@ -336,8 +338,9 @@ describe('handleUpgrade()', () => {
       socket.on('error', () => {});
       socket.resume();
     });
+    const upgraded = once(server, 'upgrade');
     const peer = await rawClient(port, { wait: false });
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await upgraded;
     peer.socket.resetAndDestroy();
     await until(() => isOver);
     expect(opened).not.toHaveBeenCalled();

@@ -2,44 +2,15 @@
 
 const { once } = require('node:events');
 const net = require('node:net');
-const { Duplex } = require('node:stream');
 
 const { WebSocket } = require('./support/uvws.js');
 const frames = require('./support/frames.js');
 const { closing, collect, defer, testOurs } = require('./support/fixtures.js');
+const { makePipe } = require('./support/pipe.js');
 const { until } = require('./support/tools.js');
 
 const NO_BYTES = Buffer.alloc(0);
 const OPTIONS = { closeTimeout: 30_000, autoPong: true };
-
-/** One end of a pipe in memory. */
-class End extends Duplex {
-  other = null;
-  #proceed = null;
-
-  _read() {
-    const proceed = this.#proceed;
-    this.#proceed = null;
-    proceed?.();
-  }
-
-  _write(chunk, _encoding, callback) {
-    if (this.other.destroyed || this.other.push(Buffer.from(chunk))) process.nextTick(callback);
-    else this.other.#proceed = callback;
-  }
-
-  _final(callback) {
-    this.other.push(null);
-    callback();
-  }
-}
-
-function makePipe(options) {
-  const [one, other] = [new End(options), new End(options)];
-  one.other = other;
-  other.other = one;
-  return [one, other];
-}
 
 /** Makes a WebSocket on a stream, of either role. */
 function attach(stream, { isServer = false, head = NO_BYTES, ...options } = {}) {
@@ -91,6 +62,20 @@ test('messages of all sizes go both ways, in order', async () => {
     expect(messages.pop()).toBe('last');
     expect(Buffer.concat(messages).equals(Buffer.concat(sent))).toBe(true);
   }
+});
+
+testOurs('what is sent out of the memory that messages lie in is copied to elsewhere', async () => {
+  const { client, server } = makePair();
+  client.send(Buffer.alloc(3_000, 7));
+  const [{ buffer, byteOffset }] = await once(server, 'message');
+  const sent = new Uint8Array(buffer, byteOffset, 20_000);
+  // Behind the message is what has not been used yet, where a frame's header may go.
+  const unused = sent.subarray(3_100);
+  expect(unused.every((byte) => byte === 0)).toBe(true);
+  server.send(sent);
+  expect(unused.every((byte) => byte === 0)).toBe(true);
+  const [received] = await once(client, 'message');
+  expect(received.equals(sent)).toBe(true);
 });
 
 test('what was read behind the handshake is delivered after the caller is done', async () => {

@@ -45,10 +45,12 @@ async function connect(sendingLibrary, receivingLibrary, sender, perMessageDefla
   const [of, by] = isServer
     ? [sendingLibrary, receivingLibrary]
     : [receivingLibrary, sendingLibrary];
-  const wss = new of.WebSocketServer({ port: 0, host: '127.0.0.1', perMessageDeflate });
+  // Hundreds of PINGs and PONGs are sent at once.
+  const options = { perMessageDeflate, maxControlFrames: 0 };
+  const wss = new of.WebSocketServer({ port: 0, host: '127.0.0.1', ...options });
   await once(wss, 'listening');
   const connected = once(wss, 'connection');
-  const client = new by.WebSocket(`ws://127.0.0.1:${wss.address().port}`, { perMessageDeflate });
+  const client = new by.WebSocket(`ws://127.0.0.1:${wss.address().port}`, options);
   // Before the first bytes can come.
   const [[server]] = await Promise.all([connected, once(client, 'open')]);
   defer(async () => {

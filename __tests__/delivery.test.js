@@ -2,6 +2,7 @@
 // connection's async context, with ticks and microtasks where Node's own sockets have them.
 
 const { AsyncLocalStorage, executionAsyncId } = require('node:async_hooks');
+const { once } = require('node:events');
 
 const { dial, open, pair, rawClient, rawPair, serve, testOurs } = require('./support/fixtures.js');
 const frames = require('./support/frames.js');
@@ -225,6 +226,44 @@ describe('AsyncLocalStorage', () => {
     // A server connection may also have a context of its own: never that of somebody else.
     for (const store of seen) expect(['server', undefined]).toContain(store);
   });
+
+  testOurs(
+    'has in the events of a context what it had then, whatever their handlers enter',
+    async () => {
+      const { Context, WebSocketServer } = require('..');
+      const storage = new AsyncLocalStorage();
+      const seen = [];
+      const note = (name) => () => {
+        seen.push([name, storage.getStore()]);
+        storage.enterWith('entered');
+      };
+      const context = storage.run('context', () => new Context());
+      context.on('waitCancelled', note('waitCancelled'));
+      context.on('close', note('close'));
+      const options = { port: 0, host: '127.0.0.1', context };
+      const wss = storage.run('server', () => new WebSocketServer(options));
+      for (const name of ['listening', 'connection', 'close']) wss.on(name, note(`server ${name}`));
+      await once(wss, 'listening');
+      for (let i = 0; i < 2; i++) {
+        context.wake();
+        await once(context, 'waitCancelled');
+      }
+      const peer = await rawClient(wss.address().port);
+      wss.close();
+      peer.close();
+      await once(wss, 'close');
+      await context.destroy();
+      expect(seen).toEqual([
+        ['server listening', 'server'],
+        ['waitCancelled', 'context'],
+        ['waitCancelled', 'context'],
+        ['server connection', 'server'],
+        ['server close', 'server'],
+        ['close', 'context'],
+      ]);
+      expect(storage.getStore()).toBeUndefined();
+    },
+  );
 
   test('keeps apart what enterWith() set in handlers of different connections', async () => {
     const { wss, port } = await serve();

@@ -203,36 +203,57 @@ test('the accept key is that of RFC 6455', async () => {
   );
 });
 
-test.each([
-  ['handleProtocols', 'throws'],
-  ['verifyClient', 'throws'],
-])('%s that %s is answered with 500, and the exception is not lost', async (name) => {
-  const { inChild } = require('./support/child.js');
-  await inChild(
-    async ({ uvws, assert, once, rawClient, input }) => {
-      const uncaught = [];
-      process.on('uncaughtException', (error) => uncaught.push(error.message));
-      const context = new uvws.Context();
-      const wss = new uvws.WebSocketServer({
-        port: 0,
-        host: '127.0.0.1',
-        context,
-        [input]: () => {
+test.each([['handleProtocols'], ['verifyClient'], ['allowedOrigins'], ['shouldHandle']])(
+  '%s that throws is answered with 500, and the exception is not lost',
+  async (name) => {
+    const { inChild } = require('./support/child.js');
+    await inChild(
+      async ({ uvws, assert, once, rawClient, input }) => {
+        const http = require('http');
+        const http2 = require('http2');
+        const uncaught = [];
+        process.on('uncaughtException', (error) => uncaught.push(error.message));
+        const context = new uvws.Context();
+        const fail = () => {
           throw new Error(`thrown by ${input}`);
-        },
-      });
-      await once(wss, 'listening');
-      const lines = ['Sec-WebSocket-Protocol: a'];
-      const peer = await rawClient(wss.address().port, { lines, wait: false });
-      await peer.when(({ hasEnded, hasClosed }) => hasEnded || hasClosed);
-      assert.equal(peer.status, 500);
-      assert.deepEqual(uncaught, [`thrown by ${input}`]);
-      await peer.destroy();
-      await context.destroy();
-    },
-    { input: name },
-  );
-});
+        };
+        const start = async (options) => {
+          const wss = new uvws.WebSocketServer({ context, [input]: fail, ...options });
+          if (input === 'shouldHandle') wss.shouldHandle = fail;
+          if (options.server !== undefined) options.server.listen(0, '127.0.0.1');
+          await once(options.server ?? wss, 'listening');
+          return wss.address().port;
+        };
+        const http1 = http.createServer();
+        for (const options of [{ port: 0, host: '127.0.0.1' }, { server: http1 }]) {
+          const lines = ['Sec-WebSocket-Protocol: a'];
+          const peer = await rawClient(await start(options), { lines, wait: false });
+          await peer.when(({ hasEnded, hasClosed }) => hasEnded || hasClosed);
+          assert.equal(peer.status, 500);
+          await peer.destroy();
+        }
+        const server = http2.createServer();
+        const session = http2.connect(`http://127.0.0.1:${await start({ server })}`);
+        await once(session, 'remoteSettings');
+        const stream = session.request({
+          ':method': 'CONNECT',
+          ':protocol': 'websocket',
+          ':path': '/',
+          ':authority': 'localhost',
+          'sec-websocket-version': '13',
+          'sec-websocket-protocol': 'a',
+        });
+        const [headers] = await once(stream, 'response');
+        assert.equal(headers[':status'], 500);
+        assert.deepEqual(uncaught, new Array(3).fill(`thrown by ${input}`));
+        session.destroy();
+        for (const each of [http1, server]) each.close();
+        await context.destroy();
+      },
+      { input: name },
+    );
+  },
+);
 
 test('a line that a headers listener adds cannot smuggle in another one', async () => {
   const { inChild } = require('./support/child.js');

@@ -456,6 +456,31 @@ describe('the user ends it', () => {
     expect(events).toEqual(['reconnecting', 'close']);
   });
 
+  test.each([
+    ['close() of the client', ({ client }) => client.close()],
+    ['terminate()', ({ client }) => client.terminate()],
+    ['drain() of the context', ({ context }) => context.drain()],
+    ['close() of the context', ({ context }) => context.close()],
+    ['destroy()', ({ context }) => context.destroy()],
+    ['the signal', ({ controller }) => controller.abort()],
+  ])('%s from within retry() counts more than what that returns', async (_what, end) => {
+    const { wss, url } = await echoServer();
+    const context = new Context();
+    defer(() => context.destroy());
+    const controller = new AbortController();
+    const retry = jest.fn(() => {
+      end({ client, context, controller });
+      return true;
+    });
+    const { signal } = controller;
+    const client = await open(url, { context, signal, reconnect: { ...FAST, retry } });
+    const events = record(client);
+    dropAll(wss);
+    await once(client, 'close');
+    expect(events).toEqual(['close']);
+    expect(retry).toHaveBeenCalledTimes(1);
+  });
+
   test('close() before it has ever been open is the error of ws', async () => {
     const client = dial(`ws://127.0.0.1:${await freePort()}`, { reconnect: NEVER });
     await once(client, 'reconnecting');
@@ -662,6 +687,29 @@ describe('the context', () => {
     expect(error).toMatchObject({ code: 'ERR_UVWS_CONTEXT_CLOSED', cause });
     await turn();
     expect(events.length).toBe(2);
+  });
+
+  test('what is sent by a listener of the last error or of close is refused, and its callback told', async () => {
+    const context = new Context();
+    const { client } = await away({ context });
+    const told = [];
+    for (const event of ['error', 'close']) {
+      client.on(event, () => {
+        client.send(event, (error) => told.push(`${event}: ${error.message}`));
+        client.ping('', true, (error) => told.push(`${event}: ${error.message}`));
+      });
+    }
+    const ended = failure(client);
+    await context.close();
+    await ended;
+    await turn();
+    const late = (event, state) => `${event}: WebSocket is not open: readyState ${state}`;
+    expect(told).toEqual([
+      late('error', '2 (CLOSING)'),
+      late('error', '2 (CLOSING)'),
+      late('close', '3 (CLOSED)'),
+      late('close', '3 (CLOSED)'),
+    ]);
   });
 
   test('close() ends a client that is away', async () => {

@@ -120,6 +120,34 @@ test('a wsClientError listener of a server with a port answers by hand', async (
   expect(seen).toEqual([['Invalid HTTP method', 'POST']]);
 });
 
+test('what is no HTTP is refused without asking a wsClientError listener, or handleUpgrade()', async () => {
+  class Server extends WebSocketServer {
+    handleUpgrade(request, ...rest) {
+      seen.push(request.method);
+      super.handleUpgrade(request, ...rest);
+    }
+  }
+  const seen = [];
+  const { wss } = await serveWith(Server);
+  wss.on('wsClientError', (error) => seen.push(error.message));
+  const tooMany = upgradeRequest({}).replace('\r\n', `\r\n${'X: y\r\n'.repeat(2000)}`);
+  for (const [head, status] of [
+    ['JUNK\r\n\r\n', 400],
+    ['GET\r\n\r\n', 400],
+    ['GET /\r\n\r\n', 400],
+    [upgradeRequest({}).replace('HTTP/1.1', 'HTTP/1.0'), 400],
+    [upgradeRequest({}).replace('Upgrade:', 'Upgrade :'), 400],
+    [tooMany, 431],
+  ]) {
+    const peer = await rawConnect(wss.address().port);
+    peer.write(head);
+    await peer.when(({ hasEnded }) => hasEnded);
+    expect([head.slice(0, 40), peer.status]).toEqual([head.slice(0, 40), status]);
+  }
+  expect(seen).toEqual([]);
+  expect(wss.stats().limits.maxHeadersCount).toBe(1);
+});
+
 describe('_server of a server with a port', () => {
   test('emits connections before their requests, and close', async () => {
     const { wss, port, url } = await serve();

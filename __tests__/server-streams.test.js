@@ -3,54 +3,20 @@
 const { once } = require('node:events');
 const http2 = require('node:http2');
 const https = require('node:https');
-const { Duplex } = require('node:stream');
 
 const { defer, testOurs } = require('./support/fixtures.js');
 const { makeCertificate } = require('./support/certificate.js');
-const { KEY } = require('./support/peers.js');
+const { upgradeMessage } = require('./support/peers.js');
+const { makePipe } = require('./support/pipe.js');
 const { WebSocket, WebSocketServer, Sender } = require('./support/uvws.js');
 
-/** Two streams: what one is given, the other has. */
-function duplexPair() {
-  const make = () => {
-    const stream = new Duplex({
-      read() {},
-      write(chunk, _encoding, callback) {
-        stream.other.push(chunk);
-        callback();
-      },
-      final(callback) {
-        stream.other.push(null);
-        callback();
-      },
-    });
-    return stream;
-  };
-  const [first, second] = [make(), make()];
-  first.other = second;
-  second.other = first;
-  return [first, second];
-}
-
-function request(headers = {}) {
-  return {
-    method: 'GET',
-    url: '/path?query',
-    headers: {
-      upgrade: 'websocket',
-      connection: 'Upgrade',
-      'sec-websocket-key': KEY,
-      'sec-websocket-version': '13',
-      ...headers,
-    },
-  };
-}
+const request = (headers) => upgradeMessage(headers, '/path?query');
 
 describe('handleUpgrade() with a stream in memory and a request that is a plain object', () => {
   test('opens a connection', async () => {
     const wss = new WebSocketServer({ noServer: true, path: '/path' });
     defer(() => wss.close());
-    const [near, far] = duplexPair();
+    const [near, far] = makePipe();
     const chunks = [];
     far.on('data', (chunk) => chunks.push(chunk));
     const frame = Buffer.concat(
@@ -75,7 +41,7 @@ describe('handleUpgrade() with a stream in memory and a request that is a plain 
   test('throws when it is called twice', async () => {
     const wss = new WebSocketServer({ noServer: true });
     defer(() => wss.close());
-    const [near] = duplexPair();
+    const [near] = makePipe();
     const socket = await new Promise((resolve) => {
       wss.handleUpgrade(request(), near, Buffer.alloc(0), resolve);
     });
@@ -95,7 +61,7 @@ test("the 'headers' event may change the whole head of a connection of Node's", 
     expect(lines[0]).toBe('HTTP/1.1 101 Switching Protocols');
     lines.push('Set-Cookie: a=b');
   });
-  const [near, far] = duplexPair();
+  const [near, far] = makePipe();
   wss.handleUpgrade(request(), near, Buffer.alloc(0), (socket) => socket.terminate());
   const [head] = await once(far, 'data');
   expect(String(head)).toMatch(/\r\nSet-Cookie: a=b\r\n\r\n$/);

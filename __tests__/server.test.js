@@ -89,8 +89,11 @@ describe('address()', () => {
     wss.close();
   });
 
-  test('is one of IPv6, which takes IPv4 as well, without a host', async () => {
-    const wss = new WebSocketServer({ port: 0 });
+  test.each([
+    ['without a host', {}],
+    ['with an empty one', { host: '' }],
+  ])('is one of IPv6, which takes IPv4 as well, %s', async (_name, options) => {
+    const wss = new WebSocketServer({ port: 0, ...options });
     defer(() => closeServer(wss));
     await once(wss, 'listening');
     expect(wss.address()).toMatchObject({ address: '::', family: 'IPv6' });

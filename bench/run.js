@@ -26,6 +26,8 @@ const { rows } = require('./lib/rows');
 const { summarize, judge } = require('./lib/summary');
 const { rowTable, overview, verdictTable, countVerdicts } = require('./lib/tables');
 const { publish } = require('./lib/publish');
+const { certificate } = require('./servers/announce');
+const { makeCertificate } = require('../__tests__/support/certificate');
 
 /** What `launch` exits with when it could not do what was asked. */
 const LAUNCH_FAILED = 125;
@@ -55,7 +57,7 @@ async function main() {
   await measure(options);
 }
 
-/** Installs the peers and builds the load generator, if that has not been done. */
+/** Installs the peers and builds the load generator, if that has not been done; makes a certificate. */
 function prepare() {
   const run = (command, args) => {
     const { status, error } = spawnSync(command, args, {
@@ -77,6 +79,11 @@ function prepare() {
     '--target-dir',
     target,
   ]);
+  const made = makeCertificate();
+  for (const [name, file] of Object.entries(certificate)) {
+    fs.mkdirSync(path.dirname(file), { recursive: true });
+    fs.writeFileSync(file, made[name], { mode: 0o600 });
+  }
 }
 
 /** Tells whether the peers were installed after the list of them was last changed. */

@@ -56,7 +56,7 @@ function parse(address, base) {
   try {
     return base === undefined ? new URL(address) : new URL(address, base.url);
   } catch {
-    throw new SyntaxError(`Invalid URL: ${address}`);
+    throw new SyntaxError(`Invalid URL: ${String(address)}`);
   }
 }
 

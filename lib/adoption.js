@@ -9,6 +9,7 @@ const native = require('./addon');
 const table = require('./table');
 const { notSupported } = require('./failure');
 const { terminate } = require('./outgoing');
+const { NONE } = require('./constants');
 
 /** Node's sockets of the connections that were taken over, by number. */
 const shells = new Map();
@@ -68,7 +69,8 @@ function takeUnread(socket, head) {
  * @param {string} response The response that opens the connection
  * @param {object} limits The limits of the connection
  * @param {boolean} [isServer=true] Whether this is the server's end
- * @returns {number} The number of the native connection, which is open
+ * @returns {number} The number of the native connection, which is open; or NONE if it cannot be made,
+ *   as when no descriptor is left: Node's socket is as it was then, and can carry a bridge
  */
 function adopt(context, socket, head, response, limits, isServer = true) {
   const descriptor = descriptorOf(socket);
@@ -76,7 +78,14 @@ function adopt(context, socket, head, response, limits, isServer = true) {
   socket.pause();
   const unread = takeUnread(socket, head);
   const stream = { descriptor, isServer, response };
-  const id = native.attach(context._id, stream, unread, limits);
+  let id;
+  try {
+    id = native.attach(context._id, stream, unread, limits);
+  } catch {
+    if (unread.length > head.length) socket.unshift(unread.subarray(head.length));
+    socket.resume();
+    return NONE;
+  }
   hollow(socket);
   socket[kId] = id;
   shells.set(id, socket);

@@ -2,8 +2,22 @@
 
 const { AsyncResource } = require('node:async_hooks');
 
+// Without this a destroy hook would watch for garbage collection.
+const OPTIONS = { requireManualDestroy: true };
+
 /**
- * Captures the current async context and returns a class of scopes in it.
+ * Captures the current async context.
+ *
+ * @param {string} type Name of the resource, for async_hooks
+ * @returns {AsyncResource} What runs functions in it: by scopesOf() or runOnce()
+ */
+function capture(type) {
+  return new AsyncResource(type, OPTIONS);
+}
+
+/**
+ * Returns a class of scopes in a captured context, for what happens often. To make the class costs as
+ * much as to make a hundred scopes.
  *
  * `new Scope().runInAsyncScope(fn)` runs `fn` in the captured context, so that an
  * AsyncLocalStorage shows the store of the moment of the capture. Each scope is an object of its
@@ -11,15 +25,27 @@ const { AsyncResource } = require('node:async_hooks');
  * although all connections of a server share the captured context. It costs as much as running in
  * the AsyncResource itself.
  *
- * @param {string} type Name of the resource, for async_hooks
+ * @param {AsyncResource} captured The captured context
  * @returns {new () => AsyncResource} The class of scopes
  */
-function captureScope(type) {
-  // Without `requireManualDestroy` a destroy hook would watch for garbage collection.
-  const resource = new AsyncResource(type, { requireManualDestroy: true });
+function scopesOf(captured) {
   function Scope() {}
-  Scope.prototype = resource;
+  Scope.prototype = captured;
   return Scope;
 }
 
-module.exports = { captureScope };
+/** Runs a function in a captured context, as in a scope of scopesOf(), for what happens once or twice. */
+function runOnce(captured, run, self, ...values) {
+  captured.runInAsyncScope(runInResource, null, run, self, values);
+}
+
+function runInResource(run, self, values) {
+  const resource = new AsyncResource('UVWSSCOPE', OPTIONS);
+  try {
+    resource.runInAsyncScope(run, self, ...values);
+  } finally {
+    resource.emitDestroy();
+  }
+}
+
+module.exports = { capture, runOnce, scopesOf };

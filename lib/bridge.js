@@ -114,7 +114,8 @@ class Bridge {
     const { stream } = this;
     if (stream.destroyed || stream.writableEnded) return;
     const chunk = this.#remask === null ? bytes : this.#remask(bytes);
-    if (!stream.write(chunk) && this.#id !== NONE) native.outputBlocked(this.#id);
+    const isFull = !stream.write(chunk);
+    if (this.#id !== NONE) native.outputPassedOn(this.#id, bytes.length, isFull ? 1 : 0);
   }
 
   /** Nothing more will be written. */

@@ -9,7 +9,9 @@ const DEFAULT_SIGNALS = ['SIGINT', 'SIGTERM'];
 
 /** Returns the contexts as an array. */
 function toContexts(contexts) {
-  const list = contexts instanceof Context ? [contexts] : [...contexts];
+  if (contexts instanceof Context) return [contexts];
+  const isIterable = typeof contexts === 'object' && contexts?.[Symbol.iterator] !== undefined;
+  const list = isIterable ? [...contexts] : [contexts];
   for (const context of list) {
     if (!(context instanceof Context)) {
       throw new TypeError(`"contexts" must be a Context or several, ${received(context)}`);

@@ -9,21 +9,25 @@ const table = require('./table');
 const Address = require('./address');
 const Context = require('./context');
 const Reconnection = require('./reconnection');
-const { captureScope } = require('./async-scope');
-const { offerOf } = require('./client-extension');
+const { capture, scopesOf } = require('./async-scope');
+const { Offer } = require('./deflate');
 const { detailsOf } = require('./details');
+const { endSoon } = require('./ending');
 const { contextClosed } = require('./failure');
 const { formatHeader } = require('./head');
 const { conclude, onNeverConnected } = require('./incoming');
 const { abort } = require('./outgoing');
 const { limitsOf } = require('./limits');
 const { OpeningRequest } = require('./request');
+const { clientSecurity } = require('./security');
 const {
-  check,
+  checkIfAny,
+  checkNumber,
   checkObject,
   checkSignal,
   checkTimeout,
   isToken,
+  numberOf,
   received,
 } = require('./validation');
 const { defer } = require('./waiting');
@@ -48,7 +52,10 @@ const NATIVE_OPTIONS = new Set([
   'family',
   'handshakeTimeout',
   'headers',
+  'heartbeat',
+  'maxBackpressure',
   'maxBufferedChunks',
+  'maxControlFrames',
   'maxFragments',
   'maxPayload',
   'maxPendingAutoPongs',
@@ -70,7 +77,7 @@ const NATIVE_OPTIONS = new Set([
   'protocol',
   'socketPath',
   'timeout',
-  // Those of TLS: a `ws:` URL has none.
+  // Those of TLS, which lib/security.js looks at. A `ws:` URL has none.
   'ALPNProtocols',
   'ca',
   'cert',
@@ -88,7 +95,7 @@ const NATIVE_OPTIONS = new Set([
 
 /** Tells whether the handshake is one for Node's HTTP client. */
 function needsRequest(address, options) {
-  if (address.url.protocol !== 'ws:' || options.protocolVersion === 8) return true;
+  if (address.socketPath !== undefined || options.protocolVersion === 8) return true;
   if (options.proxy) {
     // Loaded when it is needed: it holds no state.
     const { proxyFor } = require('./proxy/settings');
@@ -131,13 +138,22 @@ function readHeaders(headers) {
   return result;
 }
 
+/** Values of the option `family`, of which Node's HTTP client takes the names. */
+const FAMILIES = [0, 4, 6, 'IPv4', 'IPv6'];
+
 /** Checks what does not depend on the way that the handshake takes. */
 function checkOptions(options) {
-  const { context, protocolVersion = 13, signal } = options;
-  if (context !== undefined && !(context instanceof Context)) {
-    throw new TypeError(`"options.context" must be a Context, ${received(context)}`);
+  const { context, family, protocolVersion = 13, signal } = options;
+  Context.check(context);
+  checkSignal(signal ?? undefined, 'options.signal');
+  checkIfAny('string', options.auth, 'options.auth');
+  checkIfAny('function', options.finishRequest, 'options.finishRequest');
+  checkIfAny('function', options.generateMask, 'options.generateMask');
+  if (options.headers) checkObject(options.headers, 'options.headers');
+  checkNumber(numberOf(options.maxRedirects), 'options.maxRedirects', 0);
+  if (family != null && !FAMILIES.includes(family)) {
+    throw new RangeError(`"options.family" must be 4, 6 or 0, ${received(family)}`);
   }
-  checkSignal(signal, 'options.signal');
   if (options.proxy) {
     for (const name of ['agent', 'createConnection']) {
       if (options[name]) {
@@ -147,15 +163,15 @@ function checkOptions(options) {
   }
   if (protocolVersion !== 13 && protocolVersion !== 8) {
     throw new RangeError(
-      `Unsupported protocol version: ${protocolVersion} (supported versions: 8, 13)`,
+      `Unsupported protocol version: ${String(protocolVersion)} (supported versions: 8, 13)`,
     );
   }
 }
 
 /** Returns what the native half needs to know about where to go. */
 function destinationOf({ address, protocols, options, extension }) {
-  const headers = readHeaders(options.headers ?? {});
-  const credentials = address.credentials ?? check('string', options.auth, 'options.auth', '');
+  const headers = readHeaders(options.headers || {});
+  const credentials = address.credentials ?? options.auth;
   let { lines } = headers;
   if (options.origin) lines += formatHeader('Origin', options.origin);
   if (credentials && !headers.isAuthorized) {
@@ -170,7 +186,19 @@ function destinationOf({ address, protocols, options, extension }) {
     protocols: protocols.length === 0 ? undefined : protocols.join(','),
     extensions: extension === null ? undefined : extension.offer,
     headers: lines,
+    serverName: address.isSecure ? (options.servername ?? address.hostname) : undefined,
   };
+}
+
+/**
+ * Makes what a client offers as an extension (RFC 7692), or null for nothing.
+ *
+ * @param {boolean | object} perMessageDeflate The option of that name
+ * @param {number} maxPayload Largest message in bytes; 0 for no limit
+ * @returns {Offer | null} The offer
+ */
+function offerOf(perMessageDeflate, maxPayload) {
+  return perMessageDeflate ? new Offer(perMessageDeflate, maxPayload) : null;
 }
 
 /** Gives up the handshake of `websocket` when `signal` aborts. */
@@ -197,6 +225,7 @@ class Beginning {
   #context;
   #wanted;
   #destination;
+  #begin = 0;
 
   constructor(websocket, context, wanted) {
     this.#websocket = websocket;
@@ -223,11 +252,25 @@ class Beginning {
     new websocket._scope().runInAsyncScope(this.#start, this);
   }
 
+  /** The native half's TLS does not get on with the server: Node's has the last word. */
+  #fallBack = () => {
+    const { limits } = this.#wanted;
+    const spent = Math.ceil(performance.now() - this.#begin);
+    const handshakeTimeout =
+      limits.handshakeTimeout && Math.max(1, limits.handshakeTimeout - spent);
+    this.#wanted.isForNode = true;
+    useRequest(this.#websocket, this.#context, {
+      ...this.#wanted,
+      limits: { ...limits, handshakeTimeout },
+    });
+  };
+
   #start() {
     const websocket = this.#websocket;
     const context = this.#context;
+    this.#begin = performance.now();
     if (websocket._readyState !== CONNECTING) {
-      process.nextTick(conclude, websocket);
+      endSoon(context, () => conclude(websocket));
       return;
     }
     let error;
@@ -238,8 +281,10 @@ class Beginning {
         useRequest(websocket, context, this.#wanted);
         return;
       } else {
-        const id = native.connect(context._id, this.#destination, this.#wanted.limits);
+        const { limits, security } = this.#wanted;
+        const id = native.connect(context._id, this.#destination, limits, security);
         websocket._details.handshake = null;
+        if (security !== null) detailsOf(websocket).fallBack = this.#fallBack;
         websocket._id = id;
         table[id] = websocket;
         return;
@@ -247,7 +292,7 @@ class Beginning {
     } catch (caught) {
       error = caught;
     }
-    process.nextTick(onNeverConnected, websocket, error);
+    endSoon(context, () => onNeverConnected(websocket, error));
   }
 }
 
@@ -258,14 +303,23 @@ function useRequest(websocket, context, wanted) {
   handshake.start();
 }
 
+/** Tells whether the handshake is Node's business. If not, `wanted` has what TLS needs. */
+function isForNode(wanted) {
+  const { address, options } = wanted;
+  if (wanted.isForNode || needsRequest(address, options)) return true;
+  if (address.isSecure) wanted.security ??= clientSecurity(address.hostname, options);
+  wanted.isForNode = address.isSecure && wanted.security === null;
+  return wanted.isForNode;
+}
+
 /** Starts, or fails on the next tick. */
 function start(websocket, context, wanted) {
   if (context.state !== 'running' && context.state !== 'draining') {
     const error = contextClosed('The context is closed', context._cause);
-    process.nextTick(() => {
+    endSoon(context, () => {
       new websocket._scope().runInAsyncScope(onNeverConnected, undefined, websocket, error);
     });
-  } else if (needsRequest(wanted.address, wanted.options)) {
+  } else if (isForNode(wanted)) {
     useRequest(websocket, context, wanted);
   } else {
     const beginning = new Beginning(websocket, context, wanted);
@@ -296,16 +350,22 @@ function connect(websocket, address, protocols, options) {
     limits: limitsOf(options, 0),
     connectTimeout: checkTimeout(options.connectTimeout, 'options.connectTimeout', 0),
     extension: null,
+    /** How it is secured natively. */
+    security: null,
+    /** Whether Node's HTTP client is known to be needed. */
+    isForNode: false,
   };
-  wanted.extension = offerOf(options.perMessageDeflate ?? true, wanted.limits.maxPayload);
+  const { perMessageDeflate = true } = options;
+  wanted.extension = offerOf(perMessageDeflate, wanted.limits.maxPayload);
 
   const details = detailsOf(websocket);
   details.url = wanted.address.href;
   details.options = options;
+  details.context = options.context ?? Context.default;
   details.extension = wanted.extension;
   if (options.allowSynchronousEvents === false) websocket._flags |= STAGGERED;
-  websocket._scope = captureScope('WEBSOCKET');
-  const context = options.context ?? Context.default;
+  details.scope = scopesOf(capture('WEBSOCKET'));
+  const { context } = details;
   if (options.reconnect) {
     details.reconnection = new Reconnection(websocket, context, options, {
       start: () => start(websocket, context, wanted),
@@ -313,7 +373,7 @@ function connect(websocket, address, protocols, options) {
     });
   }
   start(websocket, context, wanted);
-  if (options.signal !== undefined) heed(websocket, options.signal);
+  if (options.signal != null) heed(websocket, options.signal);
 }
 
 module.exports = connect;

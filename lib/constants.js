@@ -51,6 +51,12 @@ module.exports = {
   WAS_OPEN: 1 << 11,
   /** The user has called close() or terminate(): it does not come back. */
   ENDED: 1 << 12,
+  /** Its opening was told to whoever watches, and its end will be. */
+  ANNOUNCED: 1 << 13,
+  /** The first Close frame was the peer's. */
+  CLOSED_BY_PEER: 1 << 14,
+  /** Its error was told to whoever watches. */
+  ERROR_TOLD: 1 << 15,
 
   // Flags of a native send: the opcode in the low bits, then these.
   OPCODE_CONTINUATION: 0,
@@ -65,6 +71,9 @@ module.exports = {
   STRING: 1 << 7,
   /** Of a message to many: a receiver that is too slow is dropped. */
   CLOSE_ON_OVERFLOW: 1 << 8,
+
+  /** Answer of a native send that has ended the connection, as when too much was queued. */
+  EXCESS: -2,
 
   // Kinds of records (src/context/outbox.rs).
   SLAB: 0,
@@ -85,13 +94,17 @@ module.exports = {
   WAIT_CANCELLED: 15,
   STATE: 16,
   DESTROYED: 17,
-  OUTPUT: 18,
-  OUTPUT_OWN: 19,
-  OUTPUT_END: 20,
-  INPUT: 21,
-  INPUT_OWN: 22,
-  INPUT_WANTED: 23,
-  ACCEPTED: 24,
+  BREACH: 18,
+  OUTPUT: 19,
+  OUTPUT_OWN: 20,
+  OUTPUT_END: 21,
+  INPUT: 22,
+  INPUT_OWN: 23,
+  INPUT_WANTED: 24,
+  ACCEPTED: 25,
+  CLIENT_ERROR: 26,
+  HTTP: 27,
+  REFUSED: 28,
 
   /** Default of `closeTimeout`, and of the `timeout` of `context.close()`, in milliseconds. */
   CLOSE_TIMEOUT: 30_000,
@@ -99,10 +112,16 @@ module.exports = {
   HANDSHAKE_TIMEOUT: 10_000,
   /** Default of `maxPayload`, in bytes: that of ws. */
   MAX_PAYLOAD: 100 * 1024 * 1024,
+  /** Default of `maxControlFrames`, in frames a second. `ws` has no such limit. */
+  MAX_CONTROL_FRAMES: 100,
   /** Default of `maxFragments`: that of ws. */
   MAX_FRAGMENTS: 16 * 1024,
   /** Default of the `maxBackpressure` of a message to many, in bytes. */
   MAX_BACKPRESSURE: 1024 * 1024,
+  /** Default of `maxPendingHandshakes`: twice the usual backlog, and 16 MiB of heads at most. */
+  MAX_PENDING_HANDSHAKES: 1024,
+  /** Largest count of something: what fits into 32 bits. */
+  MAX_COUNT: 2 ** 32 - 1,
   /** Longest timer, in milliseconds: what fits into 32 bits, some 49 days. */
   MAX_TIMEOUT: 2 ** 32 - 1,
 };

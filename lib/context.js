@@ -6,12 +6,16 @@ const { types } = require('node:util');
 const native = require('./addon');
 const table = require('./table');
 const Delivery = require('./deliver');
-const { captureScope } = require('./async-scope');
+const contexts = require('./contexts');
+const { capture, runOnce } = require('./async-scope');
+const { logState } = require('./diagnostics');
+const { breachesOf } = require('./limits');
 const { settle } = require('./waiting');
 const { flushForExit, sendClose } = require('./outgoing');
 const {
   check,
   checkClose,
+  checkCount,
   checkObject,
   checkSignal,
   checkTimeout,
@@ -31,6 +35,7 @@ const NO_STATS = {
   handles: 0,
   closing: 0,
   connections: 0,
+  connectionsOpened: 0,
   listeners: 0,
   pendingConnects: 0,
   pendingHandshakes: 0,
@@ -40,14 +45,23 @@ const NO_STATS = {
   messagesReceived: 0,
   messagesSent: 0,
   messagesDropped: 0,
+  memory: null,
 };
 
-/** The contexts that are not destroyed. */
-const live = new Set();
 let defaultContext = null;
+
+/** Makes a property that cannot be assigned to. */
+function define(context, name, value) {
+  Object.defineProperty(context, name, { configurable: true, enumerable: true, value });
+}
 
 function throwError(error) {
   throw error;
+}
+
+/** Reads a memory budget, and returns it as the native half wants it. */
+function checkBudget(value, name) {
+  return checkCount(value, name, undefined, Number.MAX_SAFE_INTEGER);
 }
 
 /** Calls what may call handlers. What they throw does not keep the rest from ending. */
@@ -72,6 +86,16 @@ function guard(action) {
  * @extends EventEmitter
  */
 class Context extends EventEmitter {
+  /** Number of the native context. */
+  #id;
+  /** The async context that it was made in. */
+  #captured = capture('UVWSCONTEXT');
+  #handshakes = new Set();
+  #bridges = new Set();
+  #staggered = new Set();
+  #cause = undefined;
+  #phase = RUNNING;
+  #connectionsOpened = 0;
   #resolve;
   #isDestroyed = false;
   /** Whether 'draining' has been emitted. */
@@ -85,48 +109,30 @@ class Context extends EventEmitter {
   /**
    * @param {object} [options]
    * @param {*} [options.data] Anything; it becomes `data`
+   * @param {number} [options.memoryBudget=Infinity] Bytes that may be held for peers
    * @param {string} [options.name=''] A name for logs
    * @param {AbortSignal} [options.signal] Destroys the context when it aborts
    */
   constructor(options = {}) {
     checkObject(options, 'options');
     const name = check('string', options.name, 'options.name', '');
+    const budget = checkBudget(options.memoryBudget ?? Infinity, 'options.memoryBudget');
     checkSignal(options.signal, 'options.signal');
     super();
 
     /** The user's. */
     this.data = options.data;
-    this.name = name;
+    define(this, 'name', name);
     /** Resolves when the context is destroyed. Never rejects. */
-    this.closed = new Promise((resolve) => {
+    const closed = new Promise((resolve) => {
       this.#resolve = resolve;
     });
-    for (const property of ['name', 'closed']) {
-      Object.defineProperty(this, property, { writable: false });
-    }
+    define(this, 'closed', closed);
     const delivery = new Delivery(this);
-    const internals = {
-      /** Number of the native context. */
-      _id: native.contextCreate((extras) => delivery.deliver(extras), delivery.records),
-      /** Opening handshakes that Node's HTTP client does, and clients that wait for their next. */
-      _handshakes: new Set(),
-      /** Bridges whose streams are not closed. */
-      _bridges: new Set(),
-      /** Queues of connections with `allowSynchronousEvents: false` that are not empty. */
-      _staggered: new Set(),
-      /** Why it ends, if somebody said so. */
-      _cause: undefined,
-      /** How far drain(), close() and destroy() have brought it: asked for by each upgrade. */
-      _phase: RUNNING,
-      /** Class of the async scopes that events are emitted in. */
-      _scope: captureScope('UVWSCONTEXT'),
-    };
-    for (const property of Object.keys(internals)) {
-      Object.defineProperty(this, property, { value: internals[property], writable: true });
-    }
+    this.#id = native.contextCreate((extras) => delivery.deliver(extras), delivery.records);
 
-    if (live.size === 0) process.on('exit', flushForExit);
-    live.add(this);
+    if (budget !== 0) native.contextSetMemoryBudget(this.#id, budget);
+    if (contexts.add(this)) process.on('exit', flushForExit);
     if (options.signal !== undefined) this.#heed(options.signal);
   }
 
@@ -138,13 +144,24 @@ class Context extends EventEmitter {
     return defaultContext;
   }
 
+  /** Bytes that may be held for peers, or Infinity: see docs/limits.md. */
+  get memoryBudget() {
+    const budget = this.#isDestroyed ? 0 : native.contextStats(this.#id).memoryBudget;
+    return budget === 0 ? Infinity : budget;
+  }
+
+  set memoryBudget(value) {
+    const budget = checkBudget(value, 'memoryBudget');
+    if (!this.#isDestroyed) native.contextSetMemoryBudget(this.#id, budget);
+  }
+
   /** 'running', 'draining', 'closing', 'destroying' or 'destroyed'. */
   get state() {
     if (this.#isDestroyed) return 'destroyed';
     // The native half is done a moment before the last events have been emitted.
-    const state = STATES[native.contextState(this._id)];
+    const state = STATES[native.contextState(this.#id)];
     if (state === 'destroyed') return 'destroying';
-    return state === 'running' ? STATES[this._phase] : state;
+    return state === 'running' ? STATES[this.#phase] : state;
   }
 
   /**
@@ -154,7 +171,7 @@ class Context extends EventEmitter {
    * @returns {boolean} False once the context is being destroyed
    */
   cancelService() {
-    return !this.#isDestroyed && native.contextWake(this._id);
+    return !this.#isDestroyed && native.contextWake(this.#id);
   }
 
   /** As cancelService(). */
@@ -164,7 +181,7 @@ class Context extends EventEmitter {
 
   /** With this, wake() of any thread wakes this context, or returns false for ever. */
   get wakeToken() {
-    this.#token ??= native.contextWakeToken(this._id);
+    this.#token ??= native.contextWakeToken(this.#id);
     return this.#token;
   }
 
@@ -176,11 +193,11 @@ class Context extends EventEmitter {
   drain() {
     if (this.#isDestroyed) return this.closed;
     this.#advance(DRAINING);
-    if (this._handshakes.size === 0) {
-      native.contextDrain(this._id);
+    if (this.#handshakes.size === 0) {
+      native.contextDrain(this.#id);
     } else {
       // The native half, which does not know of them, drains when they are over.
-      setImmediate(() => new this._scope().runInAsyncScope(this._entered, this, DRAINING));
+      setImmediate(() => this._run(this._entered, this, DRAINING));
     }
     this.#retireServers();
     return this.closed;
@@ -209,10 +226,10 @@ class Context extends EventEmitter {
 
     if (this.#isDestroyed) return this.closed;
     this.#advance(CLOSING);
-    if (native.contextState(this._id) < CLOSING) {
-      native.contextClose(this._id, timeout);
+    if (native.contextState(this.#id) < CLOSING) {
+      native.contextClose(this.#id, timeout);
       this.#retireServers();
-      for (const id of native.contextConnections(this._id)) {
+      for (const id of native.contextConnections(this.#id)) {
         const websocket = table[id];
         if (websocket !== undefined && websocket._readyState === OPEN) {
           sendClose(websocket, code, reason);
@@ -241,31 +258,42 @@ class Context extends EventEmitter {
   /** Lets the servers and connections of this context keep the process alive, as they do at first. */
   ref() {
     settle();
-    if (!this.#isDestroyed) native.contextRef(this._id);
-    for (const handshake of this._handshakes) handshake.setRef?.(true);
+    if (!this.#isDestroyed) native.contextRef(this.#id);
+    for (const handshake of this.#handshakes) handshake.setRef?.(true);
     return this;
   }
 
   /** Lets nothing of this context keep the process alive. */
   unref() {
     settle();
-    if (!this.#isDestroyed) native.contextUnref(this._id);
-    for (const handshake of this._handshakes) handshake.setRef?.(false);
+    if (!this.#isDestroyed) native.contextUnref(this.#id);
+    for (const handshake of this.#handshakes) handshake.setRef?.(false);
     return this;
   }
 
   /** Whether the servers and connections of this context keep the process alive. */
   hasRef() {
-    return !this.#isDestroyed && native.contextHasRef(this._id);
+    return !this.#isDestroyed && native.contextHasRef(this.#id);
   }
 
   /** Returns how much there is of everything, and how much there has been. */
   stats() {
     settle();
-    if (this.#isDestroyed) return { ...NO_STATS };
-    const stats = native.contextStats(this._id);
-    stats.pendingConnects += this._handshakes.size;
-    return stats;
+    const limits = breachesOf(this);
+    if (this.#isDestroyed) return { ...NO_STATS, limits };
+    const {
+      memoryBudget: budget,
+      memoryUsed: used,
+      memoryPeak: peak,
+      ...stats
+    } = native.contextStats(this.#id);
+    stats.pendingConnects += this.#handshakes.size;
+    return {
+      ...stats,
+      connectionsOpened: this.#connectionsOpened,
+      memory: budget === 0 ? null : { budget, used, peak },
+      limits,
+    };
   }
 
   /** As close(), for `await using`. */
@@ -276,16 +304,17 @@ class Context extends EventEmitter {
   #destroy(cause) {
     if (this.#isDestroyed) return;
     // Before it is told to those who are interrupted.
-    this._cause ??= cause;
+    this.#cause ??= cause;
     this.#advance(DESTROYING);
-    native.contextDestroy(this._id);
+    native.contextDestroy(this.#id);
   }
 
   #advance(phase) {
     // Clients that have just been made are part of this context.
     settle();
-    this._phase = Math.max(this._phase, phase);
-    for (const handshake of [...this._handshakes]) {
+    if (phase > this.#phase) logState(this, STATES[phase]);
+    this.#phase = Math.max(this.#phase, phase);
+    for (const handshake of [...this.#handshakes]) {
       if (phase >= CLOSING) handshake.interrupt();
       else handshake.retire?.();
     }
@@ -304,6 +333,56 @@ class Context extends EventEmitter {
 
   #retireServers() {
     for (const server of this.#servers) server._retire();
+  }
+
+  /** Throws unless the option `context` is one, or not given; for servers and WebSockets. */
+  static check(context) {
+    if (context !== undefined && !(context instanceof Context)) {
+      throw new TypeError(`"options.context" must be a Context, ${received(context)}`);
+    }
+  }
+
+  // For the files of lib/. A property of the object would be shown by whoever prints it, and to hide
+  // one costs a fifth of a microsecond.
+
+  /** Number of the native context. */
+  get _id() {
+    return this.#id;
+  }
+
+  /** Opening handshakes that Node's HTTP client does, and clients that wait for their next. */
+  get _handshakes() {
+    return this.#handshakes;
+  }
+
+  /** Bridges whose streams are not closed. */
+  get _bridges() {
+    return this.#bridges;
+  }
+
+  /** Queues of connections with `allowSynchronousEvents: false` that are not empty. */
+  get _staggered() {
+    return this.#staggered;
+  }
+
+  /** Why it ends, if somebody said so. */
+  get _cause() {
+    return this.#cause;
+  }
+
+  /** How far drain(), close() and destroy() have brought it: asked for by each upgrade. */
+  get _phase() {
+    return this.#phase;
+  }
+
+  /** A connection is open; for lib/diagnostics.js. */
+  _remember() {
+    this.#connectionsOpened++;
+  }
+
+  /** Runs a function in the async context that this was made in. */
+  _run(run, self, ...values) {
+    runOnce(this.#captured, run, self, ...values);
   }
 
   /** Takes a server in; for lib/websocket-server.js. */
@@ -325,23 +404,25 @@ class Context extends EventEmitter {
 
   /** An opening handshake through Node's HTTP client is over; for lib/request.js. */
   _finished(handshake) {
-    this._handshakes.delete(handshake);
-    if (this._phase === DRAINING && this._handshakes.size === 0) native.contextDrain(this._id);
+    this.#handshakes.delete(handshake);
+    if (this.#phase === DRAINING && this.#handshakes.size === 0) native.contextDrain(this.#id);
   }
 
   /** The last handle is closed: the end; for lib/deliver.js. */
   _conclude() {
+    // An exception may have put off what was to begin.
+    settle();
     // Handlers may change each of these sets.
-    for (const staggered of [...this._staggered]) staggered.flush();
-    this._phase = DESTROYING;
-    for (const bridge of [...this._bridges]) guard(() => bridge.abandon());
-    for (const handshake of [...this._handshakes]) guard(() => handshake.conclude());
-    live.delete(this);
-    if (live.size === 0) process.removeListener('exit', flushForExit);
+    for (const staggered of [...this.#staggered]) staggered.flush();
+    this.#phase = DESTROYING;
+    for (const bridge of [...this.#bridges]) guard(() => bridge.abandon());
+    for (const handshake of [...this.#handshakes]) guard(() => handshake.conclude());
     for (const forget of this.#forgetSignals) guard(forget);
     for (const server of [...this.#servers]) guard(() => server._conclude());
     this.#servers.clear();
+    if (contexts.remove(this)) process.removeListener('exit', flushForExit);
     this.#isDestroyed = true;
+    logState(this, 'destroyed');
     try {
       this.emit('close');
     } finally {

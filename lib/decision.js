@@ -4,9 +4,12 @@
 // HTTP server, or a stream of HTTP/2. They differ in how the answer is written.
 
 const subprotocol = require('./subprotocol');
+const { tellConnection } = require('./diagnostics');
 const { acceptOffer, enable: enableDeflate, format: formatDeflate } = require('./deflate');
 const { versionOf } = require('./handshake');
 const { checkHeaderLine, formatHeaders } = require('./head');
+const { breached } = require('./limits');
+const { isAllowedOrigin } = require('./origin');
 const { terminate } = require('./outgoing');
 const { PHASES, STAGGERED } = require('./constants');
 
@@ -55,11 +58,16 @@ function readOffer({ options }, { headers }) {
 }
 
 /**
- * Asks `verifyClient`, if there is one.
+ * Looks at the origin, and asks `verifyClient`, as far as there are such options.
  *
  * @param {Function} decide Called once with the answer: (isVerified, status, message, headers)
  */
-function verify({ options: { verifyClient } }, request, decide) {
+function verify(server, request, decide) {
+  const { allowedOrigins, verifyClient } = server.options;
+  if (allowedOrigins && !isAllowedOrigin(allowedOrigins, request)) {
+    breached('allowedOrigins', server.context, server, null);
+    return decide(false, 403);
+  }
   if (!verifyClient) return decide(true);
   const { headers, socket } = request;
   const info = {
@@ -107,9 +115,7 @@ function prepare(server, protocols, deflate, request, accept) {
   const websocket = new options.WebSocket(null, undefined, options);
   let protocol = '';
   if (protocols.size > 0) {
-    const { handleProtocols } = options;
-    const [first] = protocols;
-    protocol = (handleProtocols ? handleProtocols(protocols, request) : first) || '';
+    protocol = choose(server, protocols, request);
     if (protocol) checkHeaderLine(`Sec-WebSocket-Protocol: ${protocol}`);
   }
   if (server.listenerCount('headers') === 0) return { websocket, protocol, lines: null };
@@ -118,6 +124,14 @@ function prepare(server, protocols, deflate, request, accept) {
   server.emit('headers', lines, request);
   lines.slice(1).forEach(checkHeaderLine);
   return { websocket, protocol, lines };
+}
+
+/** Chooses one of the subprotocols that a request offers, or ''. */
+function choose({ options: { handleProtocols }, _protocols }, offered, request) {
+  if (handleProtocols) return handleProtocols(offered, request) || '';
+  if (_protocols !== null) return _protocols.choose(offered);
+  const [first] = offered;
+  return first;
 }
 
 /** Returns the lines of the head of a response that accepts; `accept` is null for HTTP/2. */
@@ -131,14 +145,19 @@ function responseLines(accept, protocol, deflate) {
 
 /** Puts to use what the response has agreed on, and announces the connection by `callback`. */
 function open(server, websocket, deflate, request, callback) {
+  const protocols = server._protocols;
+  server._remember();
+  if (protocols !== null) protocols.attach(websocket);
   if (deflate !== null && !enableDeflate(websocket, deflate)) {
     terminate(websocket);
     return;
   }
   const { clients, context } = server;
   if (server.options.allowSynchronousEvents === false) websocket._flags |= STAGGERED;
+  tellConnection(websocket, request);
   websocket.emit('open');
   if (clients !== undefined) clients.add(websocket);
+  if (protocols !== null) protocols.open(websocket, request);
   callback(websocket, request);
   if (context.listenerCount('connection') > 0) {
     context.emit('connection', websocket, request, server);

@@ -7,6 +7,7 @@ const extension = require('./extension');
 const limiter = require('./limiter');
 const PerMessageDeflate = require('./permessage-deflate');
 const { detailsOf } = require('./details');
+const { checkLimit, checkObject, numberOf } = require('./validation');
 const { DEFLATES, NONE } = require('./constants');
 
 const { extensionName } = PerMessageDeflate;
@@ -16,6 +17,9 @@ const DEFAULT_WINDOW_BITS = 15;
 
 /** What may be asked for as the window bits (RFC 7692 section 7.1.2), and put into a header. */
 const WINDOW_BITS = /^(?:[89]|1[0-5])$/;
+
+/** The option, in messages. */
+const NAME = 'options.perMessageDeflate';
 
 /** Sub-options that are window bits, with the names of the parameters. */
 const WINDOWS = [
@@ -29,27 +33,46 @@ const RANGES = [
   ['memLevel', 1, 9],
 ];
 
+/**
+ * What was agreed on last. Most clients of a server offer the same, and share what came of it: ten
+ * thousand connections need no object each.
+ *
+ * @type {{ header: string, deflate: PerMessageDeflate } | null}
+ */
+let latest = null;
+
 /** Returns a number of `zlibDeflateOptions`; undefined where zlib takes its default. */
 function zlibNumber(zlibDeflateOptions, name) {
   const value = zlibDeflateOptions?.[name] ?? undefined;
   return Number.isNaN(value) ? undefined : value;
 }
 
+/** Returns the `threshold`: ws compares it with lengths, which makes a number of any string. */
+function thresholdOf({ threshold }) {
+  return threshold === '' ? 0 : numberOf(threshold);
+}
+
 /**
  * Checks the sub-options before anybody is told of them.
  *
- * @param {true | object} perMessageDeflate The option of a server or a client
- * @throws {TypeError | RangeError} What ws and node:zlib throw once they use them
+ * @param {*} perMessageDeflate The option of a server or a client; as in ws, what is no object has none
+ * @throws {TypeError | RangeError} For windows and numbers of zlib, what ws and node:zlib throw once they
+ *   use them
  */
 function checkSubOptions(perMessageDeflate) {
   for (const [option, parameter] of WINDOWS) {
     const bits = perMessageDeflate[option];
     if (bits == null || typeof bits === 'boolean') continue;
-    if (!WINDOW_BITS.test(bits)) {
-      throw new TypeError(`Invalid value for parameter "${parameter}": ${bits}`);
+    if (!WINDOW_BITS.test(String(bits))) {
+      throw new TypeError(`Invalid value for parameter "${parameter}": ${String(bits)}`);
     }
   }
-  const { zlibDeflateOptions } = perMessageDeflate;
+  const { concurrencyLimit, zlibDeflateOptions } = perMessageDeflate;
+  checkLimit(concurrencyLimit, `${NAME}.concurrencyLimit`, 0);
+  checkLimit(thresholdOf(perMessageDeflate), `${NAME}.threshold`, 0);
+  for (const name of ['zlibDeflateOptions', 'zlibInflateOptions']) {
+    if (perMessageDeflate[name]) checkObject(perMessageDeflate[name], `${NAME}.${name}`);
+  }
   for (const [name, least, most] of RANGES) {
     const value = zlibNumber(zlibDeflateOptions, name);
     if (value === undefined) continue;
@@ -60,9 +83,8 @@ function checkSubOptions(perMessageDeflate) {
   }
 }
 
-/** Returns the sub-options: `true` stands for the defaults. Throws if they are not valid. */
+/** Returns the sub-options, of which `true` has none. Throws if they are not valid. */
 function subOptions(perMessageDeflate) {
-  if (perMessageDeflate === true) return {};
   checkSubOptions(perMessageDeflate);
   return perMessageDeflate;
 }
@@ -82,12 +104,24 @@ function format(deflate) {
  * @throws {Error} If the header or the option is not valid, or no offer is acceptable
  */
 function acceptOffer(perMessageDeflate, header, maxPayload) {
+  const options = { ...subOptions(perMessageDeflate), isServer: true, maxPayload };
+  if (latest !== null && latest.header === header && isSame(latest.deflate._options, options)) {
+    return latest.deflate;
+  }
   const offers = extension.parse(header)[extensionName];
   if (offers === undefined) return null;
-  const options = { ...subOptions(perMessageDeflate), isServer: true, maxPayload };
   const deflate = new PerMessageDeflate(options);
   deflate.accept(offers);
+  latest = { header, deflate };
   return deflate;
+}
+
+/** Tells whether two objects have the same values. */
+function isSame(one, other) {
+  const names = Object.keys(one);
+  return (
+    names.length === Object.keys(other).length && names.every((name) => one[name] === other[name])
+  );
 }
 
 /** What a client offers, and what becomes of it. */
@@ -160,7 +194,7 @@ function enable(websocket, deflate) {
     // A value is not of the type that it should be.
     return false;
   }
-  detailsOf(websocket).extensions = { [extensionName]: deflate };
+  detailsOf(websocket).deflate = deflate;
   websocket._flags |= DEFLATES;
   // Whether to compress is decided off the fast path.
   websocket._sendId = NONE;
@@ -168,16 +202,15 @@ function enable(websocket, deflate) {
 }
 
 /** Returns what the native half wants to know. */
-function parametersOf({ params, _options: { threshold, zlibDeflateOptions } }) {
+function parametersOf({ params, _options: options }) {
   return {
     serverNoContextTakeover: params.server_no_context_takeover === true,
     clientNoContextTakeover: params.client_no_context_takeover === true,
     serverMaxWindowBits: params.server_max_window_bits ?? DEFAULT_WINDOW_BITS,
     clientMaxWindowBits: params.client_max_window_bits ?? DEFAULT_WINDOW_BITS,
-    level: zlibNumber(zlibDeflateOptions, 'level'),
-    memLevel: zlibNumber(zlibDeflateOptions, 'memLevel'),
-    // Compared with lengths in ws, which makes a number of it.
-    threshold: threshold == null ? undefined : Number(threshold),
+    level: zlibNumber(options.zlibDeflateOptions, 'level'),
+    memLevel: zlibNumber(options.zlibDeflateOptions, 'memLevel'),
+    threshold: thresholdOf(options) ?? undefined,
     concurrency: limiter.nativeLimit(),
   };
 }

@@ -2,10 +2,12 @@
 
 const EventEmitter = require('node:events');
 
+const { Emitter } = require('./emitter');
 const Socket = require('./socket');
 const table = require('./table');
 const UpgradeMessage = require('./upgrade-message');
 const { failureOf } = require('./failure');
+const { Lent } = require('./http-beside');
 const {
   detach,
   leave,
@@ -17,16 +19,20 @@ const {
   onSent,
   tellSocket,
 } = require('./incoming');
+const { breached, NAMES } = require('./limits');
 const { isStaggering, stagger } = require('./staggered');
 const {
   ACCEPTED,
   BINARY_TYPES,
   BINARY_TYPE_BITS,
+  CLIENT_ERROR,
+  BREACH,
   DESTROYED,
   DRAIN,
   EMPTY_BUFFER,
   ERROR,
   GONE,
+  HTTP,
   INPUT,
   INPUT_OWN,
   INPUT_WANTED,
@@ -40,6 +46,7 @@ const {
   PEER_CLOSE,
   PING,
   PONG,
+  REFUSED,
   SENT,
   SERVER_CLOSED,
   SERVER_ERROR,
@@ -67,9 +74,23 @@ const CURSOR = 0;
 const COUNT = 1;
 const MUTED = 2;
 
+/** The array of a context that has ended, for the next one: a new one costs more than all else of a Delivery. */
+let spare = null;
+
 /** Which kinds are of no interest once the context is being destroyed. */
-const IS_MUTABLE = new Array(ACCEPTED + 1).fill(false);
-for (const kind of [MESSAGE, MESSAGE_OWN, PING, PONG, OPENED, UPGRADE, DRAIN, ACCEPTED]) {
+const IS_MUTABLE = new Array(REFUSED + 1).fill(false);
+for (const kind of [
+  MESSAGE,
+  MESSAGE_OWN,
+  PING,
+  PONG,
+  OPENED,
+  UPGRADE,
+  DRAIN,
+  ACCEPTED,
+  CLIENT_ERROR,
+  REFUSED,
+]) {
   IS_MUTABLE[kind] = true;
 }
 
@@ -85,10 +106,12 @@ class Delivery {
   /** @param {import('./context')} context Whose records these are */
   constructor(context) {
     /** `[cursor, count, muted, 0]`, then the records; shared with the native half. */
-    this.records = new Uint32Array(HEADER + RECORD * CAPACITY);
+    this.records = spare ?? new Uint32Array(HEADER + RECORD * CAPACITY);
+    this.records.fill(0, 0, HEADER);
+    spare = null;
     this.context = context;
-    /** The memory block that operands refer to. */
-    this.slab = new ArrayBuffer(0);
+    /** The memory block that operands refer to; null before the first. */
+    this.slab = null;
     /** Memory blocks that came with this batch, and which of them is next. */
     this.extras = undefined;
     this.nextExtra = 0;
@@ -111,8 +134,10 @@ class Delivery {
       if (kind === SLAB) {
         records[CURSOR]++;
         this.slab = this.extras[this.nextExtra++];
-      } else if (kind === ACCEPTED) {
-        this.deliverAccepted(at);
+      } else if (kind >= ACCEPTED) {
+        if (kind === ACCEPTED) this.deliverAccepted(at);
+        else if (kind === HTTP) this.deliverHttp(at);
+        else this.deliverText(at, kind === REFUSED ? '_refused' : '_clientFailed');
       } else if (kind <= SENT || kind >= OUTPUT) {
         this.deliverToConnection(records[at + 1], kind);
       } else {
@@ -259,6 +284,27 @@ class Delivery {
     new listener._scope().runInAsyncScope(listener.emit, listener, 'connection', socket);
   }
 
+  /** Delivers why a connection of a listener does not come about, to a method of the listener. */
+  deliverText(at, method) {
+    const { records } = this;
+    const listener = table[records[at + 1]];
+    const flags = records[at] >>> 8;
+    const text = this.text(records[at + 2], records[at + 3]);
+    records[CURSOR]++;
+    if (records[MUTED] !== 0 || listener === undefined) return;
+    new listener._scope().runInAsyncScope(listener[method], listener, text, flags);
+  }
+
+  /** Delivers a request that is none for a WebSocket. */
+  deliverHttp(at) {
+    const { records } = this;
+    const id = records[at + 1];
+    const listener = table[records[at + 2]];
+    records[CURSOR]++;
+    if (records[MUTED] !== 0 || listener === undefined) return;
+    new listener._scope().runInAsyncScope(listener._leaveToHttp, listener, id);
+  }
+
   /** Delivers a request that a server has to decide on. */
   deliverUpgrade(id) {
     const { records } = this;
@@ -280,25 +326,32 @@ class Delivery {
     if (kind === MESSAGE_OWN || kind === OUTPUT_OWN || kind === INPUT_OWN) this.nextExtra++;
     if (kind === GONE && owner !== undefined) {
       table[id] = undefined;
-      UpgradeMessage.conclude(owner);
+      if (owner instanceof Lent) owner.conclude();
+      else UpgradeMessage.conclude(owner);
     }
   }
 
-  /** Delivers a record of a server or of the context itself. */
+  /** Delivers a record of a server or of the context itself, or about one of them. */
   deliverToOwner(at, kind) {
     const { context, records } = this;
     const id = records[at + 1];
     const a = records[at + 2];
     records[CURSOR]++;
+    if (kind === BREACH) {
+      reportBreach(context, records[at] >>> 8, table[id], table[a]);
+      return;
+    }
     if (kind === LISTENING || kind === SERVER_ERROR || kind === SERVER_CLOSED) {
       const listener = table[id];
       if (listener !== undefined) {
         if (kind === SERVER_CLOSED) flushConnections(context, listener);
-        new listener._scope().runInAsyncScope(listener._report, listener, kind);
+        listener._report(kind);
       }
       return;
     }
-    new context._scope().runInAsyncScope(reportToContext, undefined, context, kind, a);
+    context._run(reportToContext, undefined, context, kind, a);
+    // It was the last record. The native half does not look behind it.
+    if (kind === DESTROYED) spare = records;
   }
 
   /** Returns the bytes at a place of the current slab, without a copy. */
@@ -369,6 +422,12 @@ function flushConnections(context, listener) {
   for (const staggered of [...context._staggered]) {
     if (listener.isOf(staggered.server)) staggered.flush();
   }
+}
+
+/** Counts the breach of a limit by a connection, or at a listener. */
+function reportBreach(context, limit, target, listener) {
+  const websocket = target instanceof Emitter ? target : null;
+  breached(NAMES[limit], context, websocket?._server ?? listener?.server ?? null, websocket);
 }
 
 function reportToContext(context, kind, a) {

@@ -11,6 +11,10 @@ class Details {
   constructor() {
     /** @type {string | undefined} The URL of a client. */
     this.url = undefined;
+    /** @type {string} The subprotocol in use. */
+    this.protocol = '';
+    /** @type {Function | undefined} Class of the async scopes that a client's events are emitted in. */
+    this.scope = undefined;
     /** @type {number} What 'close' will report. */
     this.closeCode = 1006;
     /** @type {Buffer} What 'close' will report. */
@@ -29,6 +33,8 @@ class Details {
     this.socket = null;
     /** @type {object | null} The opening handshake of a client, while JavaScript has a part in it. */
     this.handshake = null;
+    /** @type {(() => void) | null} Begins the handshake anew where the native TLS has failed. */
+    this.fallBack = null;
     /** @type {object | null} What a client has offered as an extension. */
     this.extension = null;
     /** @type {number} Redirects that a client has followed. */
@@ -37,6 +43,10 @@ class Details {
     this.timings = null;
     /** @type {import('./reconnection') | null} What brings a client back that is lost. */
     this.reconnection = null;
+    /** @type {object | null} The figures of a connection that has ended. */
+    this.stats = null;
+    /** @type {import('./context') | null} The context, where there is no server that has it. */
+    this.context = null;
     /** @type {object | null} The options of a client. */
     this.options = null;
     /** @type {import('./bridge') | null} What carries the connection, if a JavaScript stream does. */
@@ -49,8 +59,8 @@ class Details {
     this.sender = null;
     /** @type {Map<import('./topics').Topic, number> | null} Its topics, and its place in each. */
     this.topics = null;
-    /** @type {object | undefined} The extensions in use, by name. */
-    this.extensions = undefined;
+    /** @type {import('./permessage-deflate') | null} The extension in use; others may have it, too. */
+    this.deflate = null;
     /** @type {(() => void) | null} Stops listening to the `signal` option of a client. */
     this.forgetSignal = null;
   }

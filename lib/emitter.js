@@ -33,8 +33,6 @@ function Listeners() {
   this.message = undefined;
   this.close = undefined;
   this.error = undefined;
-  this.ping = undefined;
-  this.pong = undefined;
 }
 
 // As in EventEmitter itself, so that an event named 'constructor' has no listener.

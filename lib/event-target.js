@@ -4,6 +4,7 @@
 // registered as an ordinary one, in a wrapper that makes the event object of its arguments.
 
 const { CloseEvent, ErrorEvent, Event, MessageEvent } = require('./events');
+const { received } = require('./validation');
 
 /** The listener inside a wrapper. */
 const kListener = Symbol('listener');
@@ -54,8 +55,13 @@ function register(target, type, listener, once, isAttribute) {
  * @param {Function | { handleEvent: Function }} listener What to call with the event object
  * @param {object} [options]
  * @param {boolean} [options.once=false] Whether to remove it when it is called
+ * @throws {TypeError} If `listener` is neither a function nor an object. Nothing is none, as in the DOM
  */
 function addEventListener(type, listener, options) {
+  if (listener == null) return;
+  if (typeof listener !== 'function' && typeof listener !== 'object') {
+    throw new TypeError(`"listener" must be a function or an object, ${received(listener)}`);
+  }
   if (findWrapper(this, type, listener) !== undefined) return;
   register(this, type, listener, Boolean(options?.once), false);
 }

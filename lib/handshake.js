@@ -42,6 +42,9 @@ function isUpgrade({ headers }) {
 function findFault(request) {
   const { headers } = request;
   if (request.method !== 'GET') return { status: 405, message: 'Invalid HTTP method' };
+  // The bytes of a body would be read as frames here and as a request by whoever stands before us.
+  const { 'content-length': length = '0', 'transfer-encoding': coding } = headers;
+  if (length !== '0' || coding !== undefined) return { status: 400, message: 'Unexpected body' };
   if (String(headers.upgrade).toLowerCase() !== 'websocket') {
     return { status: 400, message: 'Invalid Upgrade header' };
   }

@@ -11,8 +11,11 @@ const {
   responseLines,
   verify,
 } = require('./decision');
+const { mayHave } = require('./admission');
+const { logRefusal } = require('./diagnostics');
 const { versionOf } = require('./handshake');
 const { destroyOnError, take } = require('./upgrade');
+const { checkEmitter, checkObject, checkType } = require('./validation');
 const { EMPTY_BUFFER } = require('./constants');
 
 /** Tells whether this is a server of HTTP/2. */
@@ -48,13 +51,26 @@ function listenersOf(server, accept) {
 
 /** Accepts or refuses a stream for a WebSocketServer; see its handleStream(). */
 function decideOnStream(server, stream, headers, callback) {
+  checkEmitter('a stream of HTTP/2', stream, 'stream');
+  checkObject(headers, 'headers');
+  checkType('function', callback, 'callback');
   stream.on('error', destroyOnError);
   const request = requestOf(stream, headers);
+  try {
+    decide(server, request, stream, headers, callback);
+  } catch (error) {
+    // Nobody else will answer.
+    if (!stream[kUpgraded] && !stream.headersSent) turnAway(server, request, stream, 500);
+    throw error;
+  }
+}
+
+function decide(server, request, stream, headers, callback) {
   const refuse = (status, message, extra) => {
     if (server.listenerCount('wsClientError') > 0) {
       server.emit('wsClientError', new Error(message), stream, request);
     } else {
-      refuseStream(stream, status, message, extra);
+      turnAway(server, request, stream, status, message, extra);
     }
   };
   if (!isWebSocketStream(headers)) return refuse(405, 'Invalid HTTP method');
@@ -63,13 +79,15 @@ function decideOnStream(server, stream, headers, callback) {
     const message = 'Missing or invalid Sec-WebSocket-Version header';
     return refuse(400, message, { 'sec-websocket-version': '13' });
   }
-  if (!server.shouldHandle(request)) return refuseStream(stream, 400);
+  if (!server.shouldHandle(request)) return turnAway(server, request, stream, 400);
+  if (!mayHave(server, (admission) => admission.refusal(stream)))
+    return turnAway(server, request, stream, 503);
   const offer = readOffer(server, request);
   if (offer.fault !== null) return refuse(400, offer.fault);
 
   verify(server, request, (isVerified, status, message, extra) => {
     if (isVerified) complete(server, offer, request, stream, callback);
-    else refuseStream(stream, status, message, extra);
+    else turnAway(server, request, stream, status, message, extra);
   });
   return undefined;
 }
@@ -80,7 +98,7 @@ function complete(server, { protocols, deflate }, request, stream, callback) {
   }
   if (stream.destroyed || stream.closed) return;
   if (!isRunning(server)) {
-    refuseStream(stream, 503);
+    turnAway(server, request, stream, 503);
     return;
   }
   stream[kUpgraded] = true;
@@ -88,18 +106,35 @@ function complete(server, { protocols, deflate }, request, stream, callback) {
   try {
     prepared = prepare(server, protocols, deflate, request, null);
     if (!isRunning(server)) {
-      refuseStream(stream, 503);
+      turnAway(server, request, stream, 503);
+      return;
+    }
+    const { websocket } = prepared;
+    if (!mayHave(server, (admission) => admission.enter(websocket, stream))) {
+      turnAway(server, request, stream, 503);
       return;
     }
     const lines = prepared.lines ?? responseLines(null, prepared.protocol, deflate);
     stream.respond(responseHeaders(lines));
     take(server, prepared, stream, EMPTY_BUFFER, '');
   } catch (error) {
-    refuseStream(stream, 500);
+    server._admission?.leave(prepared?.websocket);
+    turnAway(server, request, stream, 500);
     throw error;
   }
   stream.removeListener('error', destroyOnError);
   open(server, prepared.websocket, deflate, request, callback);
+}
+
+/** Refuses a request. */
+function turnAway(server, request, stream, status, message, extra) {
+  logRefusal(server, request, status, message);
+  refuseStream(stream, status, message, extra);
+}
+
+/** Returns the host that a stream is for: with `:authority` no Host header counts (RFC 9113 section 8.3.1). */
+function hostOf(headers) {
+  return headers[':authority'] ?? headers.host;
 }
 
 /** Shows a stream's headers as a request of HTTP/1.1, which shouldHandle() and hooks know. */
@@ -107,7 +142,7 @@ function requestOf(stream, headers) {
   return {
     method: headers[':method'],
     url: headers[':path'],
-    headers: { host: headers[':authority'], ...headers },
+    headers: { ...headers, host: hostOf(headers) },
     httpVersion: '2.0',
     httpVersionMajor: 2,
     httpVersionMinor: 0,
@@ -128,6 +163,12 @@ function responseHeaders(lines) {
   return headers;
 }
 
+/** Refuses a stream that is for none of the hosts of its server (RFC 9110 section 15.5.20). */
+function misdirectStream(stream) {
+  stream.on('error', destroyOnError);
+  refuseStream(stream, 421);
+}
+
 /** Answers a stream with an error. */
 function refuseStream(stream, status, message, extra) {
   if (stream.destroyed || stream.headersSent) {
@@ -138,4 +179,4 @@ function refuseStream(stream, status, message, extra) {
   stream.end(String(message || (require('node:http').STATUS_CODES[status] ?? '')));
 }
 
-module.exports = { decideOnStream, isHttp2, listenersOf };
+module.exports = { decideOnStream, hostOf, isHttp2, listenersOf, misdirectStream };

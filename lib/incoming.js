@@ -9,12 +9,15 @@ const table = require('./table');
 const UpgradeMessage = require('./upgrade-message');
 const { closeShell } = require('./adoption');
 const { detailsOf } = require('./details');
+const { tellClose, tellConnection, tellError } = require('./diagnostics');
 const { contextClosed, failureOf } = require('./failure');
 const { abort, leaveTopics, restoreFastPath, sendClose } = require('./outgoing');
+const { keepStats } = require('./stats');
 const {
   CLOSE_RECEIVED,
   CLOSE_SENT,
   CLOSED,
+  CLOSED_BY_PEER,
   CLOSING,
   CONNECTING,
   EMPTY_BUFFER,
@@ -29,6 +32,16 @@ const INTERRUPTED = 'The context was closed before the connection was establishe
 
 /** What a Close frame without a code is reported as (RFC 6455 section 7.1.5). */
 const NO_STATUS_RECEIVED = 1005;
+/** What a connection that ends without a Close frame is reported with, also by the native half. */
+const ABNORMAL_CLOSURE = 1006;
+
+/** Codes of errors that the callbacks get, too, of what could not be sent for this reason. */
+const FOR_CALLBACKS = new Set([
+  'ENOMEM',
+  'ERR_UVWS_BACKPRESSURE',
+  'ERR_UVWS_MEMORY_BUDGET',
+  'ERR_UVWS_RANDOM',
+]);
 
 // Flags of an OPENED record.
 const HAS_PROTOCOL = 1;
@@ -47,8 +60,7 @@ function onAccepted(websocket, server, id, protocol) {
   websocket._id = id;
   websocket._sendId = id;
   websocket._server = server;
-  websocket._scope = server._scope;
-  websocket._protocol = protocol;
+  if (protocol !== '') detailsOf(websocket).protocol = protocol;
   websocket._readyState = OPEN;
   websocket._flags |= WAS_OPEN;
 }
@@ -66,7 +78,8 @@ function onOpened(websocket, head, flags, context) {
     if (!agree(websocket, header)) return;
   }
   if ((flags & HAS_PROTOCOL) !== 0) {
-    websocket._protocol = UpgradeMessage.header(response, 'sec-websocket-protocol') ?? '';
+    const protocol = UpgradeMessage.header(response, 'sec-websocket-protocol') ?? '';
+    detailsOf(websocket).protocol = protocol;
   }
   websocket.emit('upgrade', response);
   // A listener may have closed it, or ended its context.
@@ -75,6 +88,7 @@ function onOpened(websocket, head, flags, context) {
   noteTimings(websocket);
   websocket._readyState = OPEN;
   websocket._flags |= WAS_OPEN;
+  detailsOf(websocket).fallBack = null;
   restoreFastPath(websocket);
   forgetSignal(websocket);
   emitOpen(websocket);
@@ -82,6 +96,7 @@ function onOpened(websocket, head, flags, context) {
 
 /** Emits 'open', or that a client is back. */
 function emitOpen(websocket) {
+  tellConnection(websocket, null);
   const { reconnection } = detailsOf(websocket);
   if (reconnection === null) websocket.emit('open');
   else reconnection.opened();
@@ -92,9 +107,10 @@ function noteTimings(websocket) {
   const {
     dns = null,
     connect = null,
+    tls = null,
     upgrade = null,
   } = native.connectionTimings(websocket._id) ?? {};
-  detailsOf(websocket).timings = { dns, connect, proxy: null, tls: null, upgrade };
+  detailsOf(websocket).timings = { dns, connect, proxy: null, tls, upgrade };
 }
 
 /**
@@ -154,6 +170,7 @@ function onPeerClose(websocket, code, view) {
   details.closeReason = reason;
   websocket._flags |= CLOSE_RECEIVED;
   if (websocket._readyState === OPEN) {
+    websocket._flags |= CLOSED_BY_PEER;
     if (code === NO_STATUS_RECEIVED) sendClose(websocket, 0, undefined);
     else sendClose(websocket, code, reason);
   }
@@ -165,8 +182,27 @@ function onPeerClose(websocket, code, view) {
  * handshake did not succeed.
  */
 function onError(websocket, closeCode, cause) {
-  if (websocket._readyState === CONNECTING) noteTimings(websocket);
+  if (websocket._readyState === CONNECTING) {
+    noteTimings(websocket);
+    if (fallsBack(websocket)) return;
+  }
   onFailed(websocket, closeCode, failureOf(websocket._id, cause));
+}
+
+/** Begins once more in another way, if that may succeed where the native half's TLS has failed. */
+function fallsBack(websocket) {
+  const { fallBack } = detailsOf(websocket);
+  if (fallBack === null || !native.connectionFailure(websocket._id)?.isOfTls) return false;
+  // What is left of the native connection reaches nobody.
+  table[websocket._id] = undefined;
+  websocket._id = NONE;
+  websocket._details.fallBack = null;
+  try {
+    fallBack();
+  } catch (error) {
+    process.nextTick(onNeverConnected, websocket, error);
+  }
+  return true;
 }
 
 /** As onError(), with an error that has been made already. */
@@ -178,10 +214,12 @@ function onFailed(websocket, closeCode, error) {
   } else if (closeCode !== 0 && websocket._readyState < CLOSED) {
     websocket._readyState = CLOSING;
     websocket._sendId = NONE;
-    if ((websocket._flags & CLOSE_SENT) === 0) websocket._flags |= CLOSE_SENT;
     leaveTopics(websocket);
     details.queue?.abandon(error);
-    if (websocket._id !== NONE) native.closeFrame(websocket._id, closeCode, undefined);
+    if (closeCode !== ABNORMAL_CLOSURE) {
+      websocket._flags |= CLOSE_SENT;
+      if (websocket._id !== NONE) native.closeFrame(websocket._id, closeCode, undefined);
+    }
   }
   details.error ??= error;
   // What has not opened may be tried again, which conclude() finds out.
@@ -194,6 +232,7 @@ function emitError(websocket) {
   const error = websocket._details === null ? null : websocket._details.error;
   if (error === null || (websocket._flags & ERROR_EMITTED) !== 0) return;
   websocket._flags |= ERROR_EMITTED;
+  tellError(websocket, error);
   websocket.emit('error', error);
 }
 
@@ -240,12 +279,12 @@ function leave(websocket, bridge) {
  */
 function detach(websocket, uncompressed) {
   leaveTopics(websocket);
+  keepStats(websocket);
   table[websocket._id] = undefined;
   closeShell(websocket._id);
   websocket._id = NONE;
   websocket._sendId = NONE;
   const details = websocket._details;
-  if (details === null) return null;
   details.uncompressed = uncompressed;
   if (details.bridge === null) return null;
   details.bridge.detach();
@@ -269,27 +308,36 @@ function conclude(websocket) {
   if (reconnection !== null && reconnection.survive()) return;
   try {
     emitError(websocket);
-  } finally {
-    emitClose(websocket);
+  } catch (thrown) {
+    // What a listener of 'close' throws as well does not take its place.
+    try {
+      emitClose(websocket);
+    } catch (error) {
+      process.nextTick(throwError, error);
+    }
+    throw thrown;
   }
+  emitClose(websocket);
 }
 
 /** Emits 'close', and settles everything that was waiting for the connection. */
 function emitClose(websocket) {
   const details = websocket._details;
-  let code = 1006;
+  let code = ABNORMAL_CLOSURE;
   let reason = EMPTY_BUFFER;
   websocket._readyState = CLOSED;
   if (details !== null) {
     code = details.closeCode;
     reason = details.closeReason;
     const framed = details.callbacks.length - details.uncompressed;
+    const cause = FOR_CALLBACKS.has(details.error?.code) ? details.error : null;
     details.callbacks.splice(0).forEach((callback, index) => {
-      process.nextTick(callback, index < framed ? notSent() : notCompressed());
+      process.nextTick(callback, cause ?? (index < framed ? notSent() : notCompressed()));
     });
     if (details.socket !== null) Socket.conclude(details.socket);
   }
   if (websocket._server !== null) websocket._server._forget(websocket);
+  tellClose(websocket, code, reason);
   websocket.emit('close', code, reason);
 }
 

@@ -8,7 +8,7 @@ const table = require('./table');
 const SendQueue = require('./send-queue');
 const { detailsOf } = require('./details');
 const { leaveAll } = require('./topics');
-const { checkClose, isBlob } = require('./validation');
+const { checkClose, checkIfAny, isBlob } = require('./validation');
 const {
   CLOSE_SENT,
   CLOSED,
@@ -18,6 +18,7 @@ const {
   DEFLATES,
   EMPTY_BUFFER,
   ENDED,
+  EXCESS,
   FIN,
   FRAGMENTING,
   NONE,
@@ -82,7 +83,9 @@ function flushIfExiting() {
 /** Hands a frame to the native half by `transmit(id, payload, flags)`. */
 function dispatch(websocket, transmit, payload, flags, callback) {
   const notify = typeof callback === 'function';
-  if (transmit(websocket._id, payload, notify ? flags | NOTIFY : flags) < 0) {
+  const answer = transmit(websocket._id, payload, notify ? flags | NOTIFY : flags);
+  // Who has sent too much is told with the others, by the end of the connection.
+  if (answer < 0 && answer !== EXCESS) {
     refuse(websocket, payload, callback);
     return;
   }
@@ -142,16 +145,17 @@ function comeback(websocket) {
 
 /** Sends a message or a fragment; see WebSocket.send(). */
 function send(websocket, data, options, callback) {
+  if (typeof options === 'function') {
+    callback = options;
+    options = undefined;
+  }
+  checkIfAny('function', callback, 'callback');
   const reconnection = comeback(websocket);
   if (reconnection !== null) {
     reconnection.send(data, options, callback);
     return;
   }
   if (websocket._readyState === CONNECTING) throw notOpen(websocket);
-  if (typeof options === 'function') {
-    callback = options;
-    options = undefined;
-  }
   if (typeof data === 'number') data = data.toString();
   if (websocket._readyState !== OPEN) {
     refuse(websocket, data, callback);
@@ -216,13 +220,14 @@ function bytesOf(data) {
 
 /** Sends a PING or a PONG frame by `transmit`; see WebSocket.ping(). */
 function sendControl(websocket, transmit, data, mask, callback) {
-  const reconnection = comeback(websocket);
   if (typeof data === 'function') {
     callback = data;
     data = undefined;
   } else if (typeof mask === 'function') {
     callback = mask;
   }
+  checkIfAny('function', callback, 'callback');
+  const reconnection = comeback(websocket);
   if (reconnection !== null && websocket._readyState !== OPEN) {
     reconnection.refuse(callback);
     return;
@@ -314,6 +319,7 @@ module.exports = {
   byteLength,
   bytesOf,
   close,
+  failSending,
   flushForExit,
   flushIfExiting,
   leaveTopics,

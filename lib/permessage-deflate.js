@@ -2,6 +2,7 @@
 
 const limiter = require('./limiter');
 const { kStatusCode } = require('./constants');
+const { numberOf } = require('./validation');
 
 /** What each compressed message ends with, left out on the wire (RFC 7692 section 7.2.1). */
 const TAIL = Buffer.from([0x00, 0x00, 0xff, 0xff]);
@@ -60,7 +61,7 @@ class PerMessageDeflate {
     // The streams of zlib, once needed.
     this._deflate = null;
     this._inflate = null;
-    limiter.decide(this._options.concurrencyLimit);
+    limiter.decide(numberOf(this._options.concurrencyLimit));
   }
 
   static get extensionName() {

@@ -7,7 +7,7 @@ const native = require('./addon');
 const table = require('./table');
 const Receivers = require('./receivers');
 const SendQueue = require('./send-queue');
-const { flushIfExiting } = require('./outgoing');
+const { failSending, flushIfExiting } = require('./outgoing');
 const { serverOf, topicOf } = require('./topics');
 const { check, checkObject, received } = require('./validation');
 const {
@@ -107,23 +107,29 @@ function transmitNow(context, receivers, except, payload, { flags, maxBackpressu
 function transmitInOrder(context, receivers, except, payload, settings) {
   const size = Buffer.byteLength(payload);
   const others = new Receivers();
-  let waiting = 0;
+  const waiting = [];
   for (const id of receivers) {
     const websocket = table[id];
     const queue = websocket?._details?.queue ?? null;
-    if (queue === null || id === except) {
-      others.add(id);
-      continue;
-    }
+    if (queue === null || id === except) others.add(id);
+    else waiting.push(websocket);
+  }
+  // First: if it throws, nobody gets the message.
+  const sent = transmitNow(context, others, except, payload, settings);
+  for (const websocket of waiting) {
     const perform = () => {
       const itself = new Receivers();
       itself.add(websocket._id);
-      transmitNow(context, itself, NONE, payload, settings);
+      try {
+        transmitNow(context, itself, NONE, payload, settings);
+      } catch (error) {
+        // There is no memory for it, and publish() has returned.
+        failSending(websocket, error);
+      }
     };
-    queue.add({ blob: null, size, perform, callback: undefined });
-    waiting++;
+    websocket._details.queue.add({ blob: null, size, perform, callback: undefined });
   }
-  return waiting + transmitNow(context, others, except, payload, settings);
+  return waiting.length + sent;
 }
 
 module.exports = { broadcast, publish, publishFrom };

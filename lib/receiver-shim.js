@@ -2,6 +2,8 @@
 
 const EventEmitter = require('node:events');
 
+const PerMessageDeflate = require('./permessage-deflate');
+
 /**
  * What code written for ws finds as `websocket._receiver`: the limits in force, and 'conclude',
  * which the peer's Close frame causes. Made when it is asked for.
@@ -15,7 +17,8 @@ class ReceiverShim extends EventEmitter {
    */
   constructor(websocket, options) {
     super();
-    this._extensions = websocket._details?.extensions ?? {};
+    const deflate = websocket._details?.deflate ?? null;
+    this._extensions = deflate === null ? {} : { [PerMessageDeflate.extensionName]: deflate };
     this._isServer = websocket._isServer;
     this._maxBufferedChunks = options.maxBufferedChunks | 0;
     this._maxFragments = options.maxFragments | 0;

@@ -7,11 +7,13 @@
 // waits as a client that connects, and starts again. A WebSocket without the option has none of this.
 
 const Socket = require('./socket');
+const { logReconnection, tellClose, tellError } = require('./diagnostics');
+const { endSoon } = require('./ending');
 const { contextClosed } = require('./failure');
 const { conclude, onNeverConnected } = require('./incoming');
 const { byteLength, bytesOf, restoreFastPath, toPayload } = require('./outgoing');
 const { noTimings } = require('./clock');
-const { check, checkLimit, checkObject, isBlob, received } = require('./validation');
+const { check, checkLimit, checkNumber, checkObject, isBlob, received } = require('./validation');
 const {
   BINARY_TYPE_BITS,
   CLOSING,
@@ -80,16 +82,6 @@ function checkDelays(delays) {
   return [...delays];
 }
 
-/** Returns a number from 0 up to `max`. */
-function checkNumber(value, name, fallback, max = Infinity) {
-  const number = check('number', value, `options.reconnect.${name}`, fallback);
-  if (!(number >= 0 && number <= max)) {
-    const range = max === Infinity ? '0 or more' : `from 0 to ${max}`;
-    throw new RangeError(`"options.reconnect.${name}" must be ${range}, ${received(value)}`);
-  }
-  return number;
-}
-
 /** Reads the option. */
 function readSettings(option) {
   const given = option === true ? {} : option;
@@ -100,11 +92,13 @@ function readSettings(option) {
       `"options.reconnect.offline" must be "queue" or "refuse", ${received(offline)}`,
     );
   }
+  const read = (name, fallback, max) =>
+    checkNumber(given[name], `options.reconnect.${name}`, fallback, max);
   return {
     delays: checkDelays(given.delays ?? DELAYS),
-    jitter: checkNumber(given.jitter, 'jitter', JITTER, 100),
-    maxAttempts: checkNumber(given.maxAttempts, 'maxAttempts', Infinity),
-    resetAfter: checkNumber(given.resetAfter, 'resetAfter', RESET_AFTER),
+    jitter: read('jitter', JITTER, 100),
+    maxAttempts: read('maxAttempts', Infinity),
+    resetAfter: read('resetAfter', RESET_AFTER),
     isQueueing: offline === 'queue',
     // 0 is no limit.
     maxQueue: checkLimit(given.maxQueue, 'options.reconnect.maxQueue', MAX_QUEUE) || Infinity,
@@ -139,6 +133,8 @@ class Reconnection {
   /** @type {{ payload: *, options: object, callback?: Function, size: number }[]} */
   #queue = [];
   #queuedBytes = 0;
+  /** The client ends: nothing waits for a connection any more. */
+  #isOver = false;
   /** Whether the fragments of a message are being sent whose first ones are lost. */
   #isCut = false;
 
@@ -154,7 +150,7 @@ class Reconnection {
     this.#websocket = websocket;
     this.#context = context;
     this.#settings = readSettings(options.reconnect);
-    this.#signal = options.signal;
+    this.#signal = options.signal ?? undefined;
     this.#start = start;
     this.#heed = heed;
     this.#url = websocket._details.url;
@@ -190,6 +186,13 @@ class Reconnection {
       this.#giveUp();
       return false;
     }
+    if (cause.error !== null) tellError(websocket, cause.error);
+    tellClose(websocket, cause.code, cause.reason);
+    // A subscriber may have ended it.
+    if (this.#isFinal) {
+      this.#giveUp();
+      return false;
+    }
     this.#attempts++;
     this.#cause = cause;
     this.#renew();
@@ -197,6 +200,7 @@ class Reconnection {
     const base = delays[Math.min(this.#attempts, delays.length) - 1];
     const delay = Math.min(base + (base * jitter * Math.random()) / 100, LONGEST_TIMER);
     this.#wait(delay);
+    logReconnection(websocket, this.#attempts, delay);
     websocket.emit('reconnecting', this.#attempts, delay, cause);
     return true;
   }
@@ -207,17 +211,22 @@ class Reconnection {
     return { code, reason, error, wasOpen: (flags & WAS_OPEN) !== 0 };
   }
 
-  #mayRetry(cause) {
-    const { maxAttempts, resetAfter, retry } = this.#settings;
-    const isFinal =
+  /** Whether somebody has decided that this is the end. */
+  get #isFinal() {
+    return (
       (this.#websocket._flags & (ENDED | ERROR_EMITTED)) !== 0 ||
       this.#context._phase >= PHASES.DRAINING ||
-      this.#signal?.aborted === true;
-    if (isFinal) return false;
+      this.#signal?.aborted === true
+    );
+  }
+
+  #mayRetry(cause) {
+    const { maxAttempts, resetAfter, retry } = this.#settings;
+    if (this.#isFinal) return false;
     if (cause.wasOpen && performance.now() - this.#openedAt >= resetAfter) this.#attempts = 0;
     if (this.#attempts >= maxAttempts) return false;
     try {
-      return Boolean(retry(cause, this.#attempts + 1));
+      return Boolean(retry(cause, this.#attempts + 1)) && !this.#isFinal;
     } catch (error) {
       process.nextTick(throwError, error);
       return false;
@@ -226,6 +235,7 @@ class Reconnection {
 
   /** Ends for good: conclude() follows. */
   #giveUp() {
+    this.#isOver = true;
     const { _details: details, _flags: flags } = this.#websocket;
     // Closing what has been open is no fault, even if it is away.
     if ((flags & ENDED) !== 0 && (flags & ERROR_EMITTED) === 0 && this.#hasOpened) {
@@ -251,8 +261,8 @@ class Reconnection {
     // The rest of a message whose beginning is lost is to be told from a new one.
     websocket._flags = flags & (this.#isCut ? LASTING_FLAGS | FRAGMENTING : LASTING_FLAGS);
     websocket._readyState = CONNECTING;
-    websocket._protocol = '';
     Object.assign(details, {
+      protocol: '',
       url: this.#url,
       closeCode: 1006,
       closeReason: EMPTY_BUFFER,
@@ -264,7 +274,7 @@ class Reconnection {
       timings: noTimings(),
       receiver: null,
       sender: null,
-      extensions: undefined,
+      deflate: null,
     });
   }
 
@@ -291,7 +301,7 @@ class Reconnection {
     try {
       this.#start();
     } catch (error) {
-      process.nextTick(onNeverConnected, websocket, error);
+      endSoon(this.#context, () => onNeverConnected(websocket, error));
     }
   }
 
@@ -311,7 +321,7 @@ class Reconnection {
   abandon() {
     if (this.#timer === null) return;
     this.#stopWaiting();
-    process.nextTick(conclude, this.#websocket);
+    endSoon(this.#context, () => conclude(this.#websocket));
   }
 
   /** The context drains: what is lost stays lost; for lib/context.js. */
@@ -350,6 +360,7 @@ class Reconnection {
 
   /** Whether messages are not for the connection: there is none, or they are the rest of a lost one. */
   get isAway() {
+    if (this.#isOver) return false;
     const { _flags: flags, _readyState: state } = this.#websocket;
     return state === CONNECTING || (state === CLOSING && (flags & ENDED) === 0) || this.#isCut;
   }

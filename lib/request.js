@@ -1,6 +1,6 @@
 'use strict';
 
-// The client's opening handshake through Node's HTTP client: for TLS, Unix domain sockets, agents,
+// The client's opening handshake through Node's HTTP client: for Node's TLS, Unix domain sockets, agents,
 // redirects, proxies, and whatever else an option of http.request() asks for. What comes out of it is a
 // stream, which becomes a native connection if it is a plain TCP socket, and is bridged otherwise.
 
@@ -9,11 +9,12 @@ const Bridge = require('./bridge');
 const { Clock } = require('./clock');
 const { adopt, isAdoptable } = require('./adoption');
 const { detailsOf } = require('./details');
+const { endSoon } = require('./ending');
 const { contextClosed } = require('./failure');
 const { acceptOf } = require('./handshake');
 const { conclude, emitOpen, onAttached } = require('./incoming');
 const { terminate } = require('./outgoing');
-const { CLOSING, CONNECTING, PHASES, TERMINATED } = require('./constants');
+const { CLOSING, CONNECTING, NONE, PHASES, TERMINATED } = require('./constants');
 
 /** As in ws and curl. */
 const MAX_REDIRECTS = 10;
@@ -115,7 +116,7 @@ class OpeningRequest {
   abandon() {
     if (this.#isOver) return;
     this.#drop();
-    process.nextTick(conclude, this.#websocket);
+    endSoon(this.#context, () => conclude(this.#websocket));
   }
 
   /** The context is closing; for lib/context.js. */
@@ -359,7 +360,7 @@ class OpeningRequest {
       return;
     }
     this.#finish();
-    websocket._protocol = response.headers['sec-websocket-protocol'] ?? '';
+    detailsOf(websocket).protocol = response.headers['sec-websocket-protocol'] ?? '';
     const extensions = response.headers['sec-websocket-extensions'];
     if (extensions !== undefined) {
       try {
@@ -384,8 +385,9 @@ class OpeningRequest {
     const { createConnection, generateMask, finishRequest } = this.#options;
     // Whoever has made the socket, or has seen it, may look at it later.
     const isOurs = !createConnection && !finishRequest && !generateMask;
-    if (isOurs && isAdoptable(socket)) {
-      const id = adopt(this.#context, socket, head, '', this.#limits, false);
+    const mayAdopt = isOurs && isAdoptable(socket);
+    const id = mayAdopt ? adopt(this.#context, socket, head, '', this.#limits, false) : NONE;
+    if (id !== NONE) {
       onAttached(websocket, id);
     } else {
       const settings = { limits: this.#limits, generateMask };

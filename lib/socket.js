@@ -3,6 +3,7 @@
 const EventEmitter = require('node:events');
 
 const native = require('./addon');
+const PeerSecurity = require('./peer-security');
 const table = require('./table');
 const { writeRaw } = require('./raw-write');
 const { NONE } = require('./constants');
@@ -39,6 +40,10 @@ class Socket extends EventEmitter {
   #ended = false;
   /** What broke the connection. */
   #error = null;
+  /** Whether the connection is one of TLS, once that was asked. */
+  #isSecure;
+  /** What is known of the peer of one. */
+  #security = null;
 
   /** @param {number} id Number of the connection, or NONE if it has ended already */
   constructor(id) {
@@ -138,7 +143,62 @@ class Socket extends EventEmitter {
 
   /** Whether the connection is one of TLS. */
   get encrypted() {
-    return false;
+    if (this.#id !== NONE) this.#isSecure ??= native.connectionIsSecure(this.#id);
+    return this.#isSecure ?? false;
+  }
+
+  // What follows is what a tls.TLSSocket has; there is none of it without TLS.
+
+  get #peer() {
+    if (this.#security === null && this.encrypted && this.#id !== NONE) {
+      const security = native.connectionSecurity(this.#id);
+      if (security) this.#security = new PeerSecurity(security);
+    }
+    return this.#security;
+  }
+
+  /** Whether the peer has shown a certificate that is trusted. */
+  get authorized() {
+    return this.encrypted ? (this.#peer?.authorized ?? false) : undefined;
+  }
+
+  /** Why it is not trusted: a code, or null. */
+  get authorizationError() {
+    return this.encrypted ? (this.#peer?.authorizationError ?? null) : undefined;
+  }
+
+  /** The protocol that was negotiated, or false. */
+  get alpnProtocol() {
+    return this.encrypted ? (this.#peer?.alpnProtocol ?? false) : undefined;
+  }
+
+  /** The name that the client has asked for, or false. */
+  get servername() {
+    return this.encrypted ? (this.#peer?.servername ?? false) : undefined;
+  }
+
+  /** The version of TLS, such as 'TLSv1.3'; null without TLS. */
+  getProtocol() {
+    return this.#peer?.protocol ?? null;
+  }
+
+  /** @returns {{ name?: string, standardName?: string, version?: string }} The cipher suite */
+  getCipher() {
+    return this.#peer?.cipher ?? {};
+  }
+
+  /**
+   * Returns the peer's certificate, as that method of tls.TLSSocket does; `{}` if it has shown none.
+   *
+   * @param {boolean} [isDetailed=false] Whether to add the chain, as `issuerCertificate`
+   */
+  getPeerCertificate(isDetailed = false) {
+    return this.#peer?.certificate(isDetailed) ?? {};
+  }
+
+  /** @returns {import('node:crypto').X509Certificate | undefined} The peer's certificate */
+  getPeerX509Certificate() {
+    return this.#peer?.certificates[0];
   }
 
   /** @returns {{ address: string, family: string, port: number } | {}} Our end's address */
@@ -313,6 +373,7 @@ class Socket extends EventEmitter {
   /** Ends `socket`; called by lib/incoming.js when the connection is gone. */
   static conclude(socket) {
     socket.#info();
+    void socket.encrypted;
     socket.#id = NONE;
     socket.#destroyed = true;
     if (socket.#error !== null) {

@@ -2,6 +2,7 @@
 
 const { Duplex } = require('node:stream');
 
+const { checkEmitter, checkObject } = require('./validation');
 const { CLOSED, CONNECTING } = require('./constants');
 
 function emitClose(stream) {
@@ -17,8 +18,11 @@ function emitClose(stream) {
  * @param {import('./websocket')} websocket The WebSocket
  * @param {import('node:stream').DuplexOptions} [options] Options of the stream
  * @returns {Duplex} The stream
+ * @throws {TypeError} If an argument is not that
  */
 function createWebSocketStream(websocket, options) {
+  checkEmitter('a WebSocket', websocket, 'websocket');
+  if (options) checkObject(options, 'options');
   // A WebSocket that failed is already ending: terminating it would cut its Close frame off.
   let terminates = true;
 

@@ -6,7 +6,7 @@
 const table = require('./table');
 const Receivers = require('./receivers');
 const { detailsOf } = require('./details');
-const { received } = require('./validation');
+const { checkType } = require('./validation');
 const { NONE, OPEN } = require('./constants');
 
 /** The subscribers of one topic of one server. */
@@ -15,12 +15,6 @@ class Topic extends Receivers {
   constructor(name) {
     super();
     this.name = name;
-  }
-}
-
-function checkTopic(topic) {
-  if (typeof topic !== 'string') {
-    throw new TypeError(`"topic" must be a string, ${received(topic)}`);
   }
 }
 
@@ -35,7 +29,7 @@ function serverOf(websocket, method) {
 
 /** Returns a topic of a server, or undefined if nobody has subscribed to it. */
 function topicOf(server, name) {
-  checkTopic(name);
+  checkType('string', name, 'topic');
   return server === null || server._topics === null ? undefined : server._topics.get(name);
 }
 

@@ -2,7 +2,7 @@
 
 const { inspect } = require('node:util');
 
-const { MAX_TIMEOUT } = require('./constants');
+const { EMPTY_BUFFER, MAX_COUNT, MAX_TIMEOUT } = require('./constants');
 
 /** One or more tchar (RFC 9110 section 5.6.2). */
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
@@ -54,24 +54,66 @@ function checkObject(value, name) {
   }
 }
 
-/** Returns `value`, or `fallback` if it is undefined or null. Throws unless it is of `type`. */
-function check(type, value, name, fallback) {
-  if (value == null) return fallback;
+/** Throws unless `value` is of `type`. */
+function checkType(type, value, name) {
   if (typeof value !== type) {
     throw new TypeError(`"${name}" must be a ${type}, ${received(value)}`);
   }
+}
+
+/** Throws unless `value` is of `type`, or falsy: what ws takes as not given. */
+function checkIfAny(type, value, name) {
+  if (value) checkType(type, value, name);
+}
+
+/** Returns `value`, or `fallback` if it is undefined or null. Throws unless it is of `type`. */
+function check(type, value, name, fallback) {
+  if (value == null) return fallback;
+  checkType(type, value, name);
   return value;
+}
+
+/**
+ * Returns the number that a string says, as ws calculates with what comes from the environment of a
+ * process; anything else as it is, and '', which ws takes for 0.
+ */
+function numberOf(value) {
+  return typeof value === 'string' && value !== '' ? Number(value) : value;
+}
+
+/** Returns `value`, a Buffer or another Uint8Array. As in ws, '' and [] are empty ones. Throws otherwise. */
+function checkBytes(value, name) {
+  if (isUint8Array(value)) return value;
+  if (value === '' || (Array.isArray(value) && value.length === 0)) return EMPTY_BUFFER;
+  throw new TypeError(`"${name}" must be a Buffer, ${received(value)}`);
+}
+
+/** Throws unless `value` has events, as `what` has. */
+function checkEmitter(what, value, name) {
+  if (typeof value?.on !== 'function') {
+    throw new TypeError(`"${name}" must be ${what}, ${received(value)}`);
+  }
+}
+
+/** Returns a number from 0 to `max`. */
+function checkNumber(value, name, fallback, max = Infinity) {
+  const number = check('number', value, name, fallback);
+  if (!(number >= 0 && number <= max)) {
+    const range = max === Infinity ? '0 or more' : `from 0 to ${max}`;
+    throw new RangeError(`"${name}" must be ${range}, ${received(value)}`);
+  }
+  return number;
 }
 
 /**
  * Returns a duration in whole milliseconds, at most MAX_TIMEOUT, which also stands for Infinity.
  */
-function checkTimeout(value, name, fallback) {
+function checkTimeout(value, name, fallback, min = 0) {
   const timeout = check('number', value, name, fallback);
   if (timeout === Infinity) return MAX_TIMEOUT;
-  if (!(timeout >= 0 && timeout <= MAX_TIMEOUT)) {
+  if (!(timeout >= min && timeout <= MAX_TIMEOUT)) {
     throw new RangeError(
-      `"${name}" must be a number of milliseconds from 0 to ${MAX_TIMEOUT}, or Infinity, ${received(value)}`,
+      `"${name}" must be a number of milliseconds from ${min} to ${MAX_TIMEOUT}, or Infinity, ${received(value)}`,
     );
   }
   return Math.ceil(timeout);
@@ -82,13 +124,28 @@ function checkTimeout(value, name, fallback) {
  * numbers mean none.
  */
 function checkLimit(value, name, fallback) {
-  const limit = check('number', value, name, fallback);
+  const limit = check('number', numberOf(value), name, fallback);
   if (Number.isNaN(limit)) {
     throw new RangeError(
       `"${name}" must be a number of 0 or more, or Infinity, ${received(value)}`,
     );
   }
   return limit > 0 && limit <= Number.MAX_SAFE_INTEGER ? Math.floor(limit) : 0;
+}
+
+/**
+ * Returns a count for the native half, where 0 means no limit, as Infinity does here. Unlike those of
+ * ws, these limits are never coerced: 0 and less would let nothing in.
+ */
+function checkCount(value, name, fallback, max = MAX_COUNT) {
+  const count = check('number', value, name, fallback);
+  if (count === Infinity) return 0;
+  if (!Number.isInteger(count) || count < 1 || count > max) {
+    throw new RangeError(
+      `"${name}" must be an integer from 1 to ${max}, or Infinity, ${received(value)}`,
+    );
+  }
+  return count;
 }
 
 /** Throws unless `value` is an AbortSignal, of whatever realm, or undefined. */
@@ -129,15 +186,22 @@ function isUint8Array(value) {
 
 module.exports = {
   check,
+  checkBytes,
   checkClose,
+  checkCount,
+  checkEmitter,
+  checkIfAny,
   checkLimit,
+  checkNumber,
   checkObject,
   checkSignal,
   checkTimeout,
+  checkType,
   isBlob,
   isToken,
   isTokenCode,
   isUint8Array,
   isValidStatusCode,
+  numberOf,
   received,
 };

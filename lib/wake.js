@@ -1,7 +1,7 @@
 'use strict';
 
 const native = require('./addon');
-const { received } = require('./validation');
+const { checkType } = require('./validation');
 
 /**
  * Wakes the context that `token` is the `wakeToken` of: it emits 'waitCancelled'. May be called in
@@ -12,9 +12,7 @@ const { received } = require('./validation');
  * @throws {TypeError} If the token is no bigint
  */
 function wake(token) {
-  if (typeof token !== 'bigint') {
-    throw new TypeError(`"token" must be a bigint, ${received(token)}`);
-  }
+  checkType('bigint', token, 'token');
   return BigInt.asUintN(64, token) === token && native.wakeByToken(token);
 }
 

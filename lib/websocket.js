@@ -3,17 +3,20 @@
 const native = require('./addon');
 const Bridge = require('./bridge');
 const connect = require('./connect');
+const PerMessageDeflate = require('./permessage-deflate');
 const Socket = require('./socket');
+const { tellConnection } = require('./diagnostics');
 const { mixInto } = require('./event-target');
 const { Emitter, Listeners } = require('./emitter');
 const { detailsOf } = require('./details');
 const { close, send, sendControl, terminate } = require('./outgoing');
-const { checkObject } = require('./validation');
+const { checkBytes, checkEmitter, checkIfAny, checkObject } = require('./validation');
 const Context = require('./context');
-const { captureScope } = require('./async-scope');
+const { capture, scopesOf } = require('./async-scope');
 const { emitClose } = require('./incoming');
 const { limitsOf } = require('./limits');
 const { publishFrom } = require('./publishing');
+const { statsOf } = require('./stats');
 const { isSubscribed, namesOf, subscribe, unsubscribe } = require('./topics');
 const {
   BINARY_TYPES,
@@ -24,6 +27,7 @@ const {
   CLOSED,
   CLOSING,
   CONNECTING,
+  DEFLATES,
   ENDED,
   FIN,
   IS_SERVER,
@@ -94,6 +98,11 @@ class WebSocket extends Emitter {
    * @param {number} [options.handshakeTimeout] Milliseconds for the opening handshake, the name
    *   lookup included; no limit without it
    * @param {object} [options.headers] Further header lines of the request
+   * @param {boolean | { interval?: number, timeout?: number }} [options.heartbeat=false] Whether, and
+   *   when, to find out that the peer is gone
+   * @param {number} [options.maxBackpressure=Infinity] Bytes that may wait for the peer when something is
+   *   sent
+   * @param {number} [options.maxControlFrames=100] PINGs and PONGs of the peer a second; 0 for no limit
    * @param {number} [options.maxFragments=16384] Most fragments of one message; 0 for no limit
    * @param {number} [options.maxPayload=104857600] Largest message in bytes; 0 for no limit
    * @param {number} [options.maxRedirects=10] Most redirects to follow
@@ -118,11 +127,8 @@ class WebSocket extends Emitter {
     this._id = NONE;
     this._readyState = CONNECTING;
     this._flags = 0;
-    /** Class of the async scopes that events are emitted in. */
-    this._scope = undefined;
     /** The WebSocketServer, of a server connection. */
     this._server = null;
-    this._protocol = '';
     /** What only some connections have. */
     this._details = null;
 
@@ -155,8 +161,7 @@ class WebSocket extends Emitter {
 
   /** The extensions in use. */
   get extensions() {
-    const extensions = this._details === null ? undefined : this._details.extensions;
-    return extensions === undefined ? '' : Object.keys(extensions).join();
+    return (this._flags & DEFLATES) === 0 ? '' : PerMessageDeflate.extensionName;
   }
 
   /** Whether pause() was called last. */
@@ -166,7 +171,7 @@ class WebSocket extends Emitter {
 
   /** The subprotocol in use, or ''. */
   get protocol() {
-    return this._protocol;
+    return this._details === null ? '' : this._details.protocol;
   }
 
   /** How long the steps of a client's opening handshake took, in milliseconds from its start. */
@@ -176,6 +181,12 @@ class WebSocket extends Emitter {
 
   get readyState() {
     return this._readyState;
+  }
+
+  /** What the handlers' init() has returned, for this server and subprotocol. */
+  get state() {
+    const protocols = this._server === null ? null : this._server._protocols;
+    return protocols === null ? undefined : protocols.stateOf(this.protocol);
   }
 
   /** The URL of a client. */
@@ -238,6 +249,11 @@ class WebSocket extends Emitter {
   terminate() {
     this._flags |= ENDED;
     terminate(this);
+  }
+
+  /** Returns what the connection has received and sent, and how it stands; at its end once it is closed. */
+  stats() {
+    return statsOf(this);
   }
 
   // Topics: not in ws. They belong to the server of the connection.
@@ -316,14 +332,29 @@ class WebSocket extends Emitter {
    * @param {Buffer} head What has been read from it behind the handshake
    * @param {object} [options] Options of a connection, as in the constructor, where `maxPayload`
    *   and `maxFragments` are without limit if they are not given; and `generateMask`
+   * @throws {TypeError | RangeError} If an argument is not that
    */
   setSocket(socket, head, options = {}) {
-    const { maxPayload = 0, maxFragments = 0, generateMask, context = Context.default } = options;
+    checkEmitter('a stream', socket, 'socket');
+    head = checkBytes(head, 'head');
+    checkObject(options, 'options');
+    Context.check(options.context);
+    const { maxPayload = 0, maxFragments = 0, generateMask } = options;
+    checkIfAny('function', generateMask, 'options.generateMask');
     const limits = limitsOf({ ...options, maxPayload, maxFragments }, 0);
+    const context = options.context ?? Context.default;
     if (options.allowSynchronousEvents === false) this._flags |= STAGGERED;
-    this._scope ??= captureScope('WEBSOCKET');
+    const details = detailsOf(this);
+    details.context = context;
+    if (this._scope === undefined) details.scope = scopesOf(capture('WEBSOCKET'));
     void new Bridge(this, context, socket, head, { limits, generateMask });
+    tellConnection(this, null);
     this.emit('open');
+  }
+
+  /** Class of the async scopes that events are emitted in: that of the server, if there is one. */
+  get _scope() {
+    return this._server === null ? this._details?.scope : this._server._scope;
   }
 
   /** Emits 'close'. */
@@ -411,6 +442,9 @@ for (const name of [
 ]) {
   Object.defineProperty(WebSocket.prototype, name, { enumerable: true });
 }
+
+/** The user's. On the prototype: a connection that is given none has no room for it. */
+WebSocket.prototype.data = undefined;
 
 mixInto(WebSocket.prototype);
 

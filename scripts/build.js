@@ -76,13 +76,13 @@ function isCurrent(out) {
   }
 }
 
-/** Runs cargo and returns the path of the shared library that it made. */
-function cargoBuild() {
+/** Runs cargo with some more arguments; returns the path of the shared library that it made. */
+function cargoBuild(selection) {
   const locked = fs.existsSync(path.join(ROOT, 'Cargo.lock')) ? ['--locked'] : [];
   const cargo = process.env.CARGO || 'cargo';
   const result = spawnSync(
     cargo,
-    ['build', '--release', '--lib', '--message-format=json-render-diagnostics', ...locked],
+    ['build', '--lib', '--message-format=json-render-diagnostics', ...locked, ...selection],
     {
       cwd: ROOT,
       env: cargoEnvironment(),
@@ -130,7 +130,7 @@ function build({ out = path.join(ROOT, 'uvws.node'), force = false } = {}) {
   // Taken before the build: an edit made meanwhile must not count as built.
   const sources = sourceDigest();
   const lockExists = fs.existsSync(path.join(ROOT, 'Cargo.lock'));
-  replaceFile(cargoBuild(), out);
+  replaceFile(cargoBuild(['--release']), out);
   fs.mkdirSync(path.dirname(STAMP), { recursive: true });
   const stamp = {
     sources: lockExists ? sources : sourceDigest(),
@@ -140,7 +140,7 @@ function build({ out = path.join(ROOT, 'uvws.node'), force = false } = {}) {
   return true;
 }
 
-module.exports = { build, replaceFile, ROOT };
+module.exports = { build, cargoBuild, replaceFile, ROOT };
 
 if (require.main === module) {
   try {

@@ -5,7 +5,8 @@
 //   1. it imports and exports no uv_* symbol: libuv is looked up in the host;
 //   2. it names no function that creates, runs, stops, walks or closes a loop. The
 //      names of what it looks up are in its data, so their absence is proof;
-//   3. it contains none of the strings that libuv itself reads or prints.
+//   3. it contains none of the strings that libuv itself reads or prints;
+//   4. it was built without the feature `faults`, by which calls can be made to fail.
 //
 //   node scripts/check-binary.js [FILE]
 
@@ -19,6 +20,9 @@ const OWNER_ONLY =
 
 /** Names of environment variables and threads that only libuv's own code contains. */
 const LIBUV_STRINGS = ['UV_THREADPOOL_SIZE', 'UV_USE_IO_URING', 'libuv-worker'];
+
+/** The name of an export that comes with the feature `faults` (src/binding/faults.rs). */
+const OF_FAULTS = 'faultPlan';
 
 /** The dynamic symbols of a shared library, as nm prints them, or null without nm. */
 function dynamicSymbols(file) {
@@ -54,6 +58,7 @@ function checkBinary(file) {
   for (const text of LIBUV_STRINGS) {
     if (contents.includes(text)) faults.push(`${file}: contains "${text}": a libuv is embedded`);
   }
+  if (contents.includes(OF_FAULTS)) faults.push(`${file}: was built with the feature "faults"`);
   return faults;
 }
 

@@ -1,8 +1,9 @@
 'use strict';
 
 // Measures which lines, regions and branches of src/ the tests run: those of the
-// protocol core by cargo's tests, those of the layers to libuv by jest on an addon that
-// counts. Needs nightly Rust with its llvm-tools:
+// protocol core by cargo's tests, those of the layers to libuv by jest, and by calls that
+// are made to fail (scripts/faults.js), on an addon that counts. Needs nightly Rust with
+// its llvm-tools:
 //
 //   rustup +nightly component add llvm-tools
 //   node scripts/coverage.js            the protocol core
@@ -12,6 +13,7 @@ const { execFileSync, spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
+const faults = require('./faults.js');
 const { cargoEnvironment } = require('./libclang.js');
 
 const ROOT = path.join(__dirname, '..');
@@ -56,16 +58,24 @@ function measureProtocol() {
   );
 }
 
-function measureAddon() {
-  const libraries = cargo(['build', '--locked', '--lib'], ({ target, filenames }) =>
+async function measureAddon() {
+  // Optimised a little, as the tests are in a hurry.
+  const selection = ['--features', 'faults', '--config', 'profile.dev.opt-level=1'];
+  const build = ['build', '--locked', '--lib', ...selection];
+  const libraries = cargo(build, ({ target, filenames }) =>
     target?.name === 'uvws' ? filenames.filter((file) => /\.(so|dylib|dll)$/.test(file)) : [],
   );
+  faults.prepare(libraries[0]);
+  await faults.injectAll({ env: ENVIRONMENT, onRun: faults.report });
   const addon = path.join(ROOT, 'uvws.node');
   fs.copyFileSync(libraries[0], addon);
   const jest = path.join(ROOT, 'node_modules', 'jest', 'bin', 'jest.js');
   const args = ['--expose-gc', jest, '--ci', '--forceExit'];
-  // A test that is late because of the counting is no matter here.
-  spawnSync(process.execPath, args, { cwd: ROOT, env: ENVIRONMENT, stdio: 'inherit' });
+  for (const transport of ['', 'uv']) {
+    const env = { ...ENVIRONMENT, UVWS_TRANSPORT: transport };
+    // A test that is late because of the counting is no matter here.
+    spawnSync(process.execPath, args, { cwd: ROOT, env, stdio: 'inherit' });
+  }
   return [addon];
 }
 
@@ -78,14 +88,19 @@ function report(objects, sources) {
   execFileSync(llvm('llvm-cov'), [...args, '--sources', ...sources], options);
 }
 
-if (!fs.existsSync(llvm('llvm-cov'))) {
-  console.error('rustup +nightly component add llvm-tools');
-  process.exit(1);
+async function main() {
+  if (!fs.existsSync(llvm('llvm-cov'))) {
+    console.error('rustup +nightly component add llvm-tools');
+    process.exitCode = 1;
+    return;
+  }
+  fs.rmSync(PROFILES, { recursive: true, force: true });
+  fs.mkdirSync(PROFILES, { recursive: true });
+  if (process.argv.includes('--addon')) {
+    report(await measureAddon(), ['src/context', 'src/uv']);
+  } else {
+    report(measureProtocol(), ['src/protocol']);
+  }
 }
-fs.rmSync(PROFILES, { recursive: true, force: true });
-fs.mkdirSync(PROFILES, { recursive: true });
-if (process.argv.includes('--addon')) {
-  report(measureAddon(), ['src/context', 'src/uv']);
-} else {
-  report(measureProtocol(), ['src/protocol']);
-}
+
+main();

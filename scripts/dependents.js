@@ -18,6 +18,7 @@ const HOME = path.join(ROOT, 'build', 'dependents');
 /** Whole versions: a release of theirs must not fail a check of ours. */
 const DEPENDENCIES = {
   '@fastify/websocket': '11.3.6',
+  express: '5.3.0',
   fastify: '5.12.8',
   'graphql-ws': '6.4.2',
   graphql: '16.15.0',
@@ -86,15 +87,19 @@ function install() {
   if (listed.length !== 1) throw new Error(`there is more than one ws:\n${listed.join('\n')}`);
 }
 
-/** Runs test files, and tells whether they pass. */
+/** Runs test files, and tells whether they pass; shows what they print only if they do not. */
 function pass(name, files, timeout) {
-  const { status, signal } = spawnSync(process.execPath, ['--test', ...files], {
+  const { status, signal, stdout, stderr } = spawnSync(process.execPath, ['--test', ...files], {
     cwd: HOME,
-    stdio: 'inherit',
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
     timeout,
     killSignal: 'SIGKILL',
   });
-  if (status !== 0) {
+  if (status === 0) {
+    console.log(`${name}: ok, ${/^# pass (\d+)$/m.exec(stdout)?.[1]} tests`);
+  } else {
+    console.error(`${stdout}${stderr}`);
     console.error(`${name}: ${signal ? `ended by ${signal}` : `exited with ${status}`}`);
   }
   return status === 0;

@@ -12,12 +12,13 @@ const { rustFiles, SOURCE, withoutCommentsAndStrings } = require('./rust-source.
 
 /** For each layer, the layers that it may name. */
 const MAY_USE = {
-  binding: ['endpoint', 'transport', 'context', 'uv', 'protocol'],
+  binding: ['endpoint', 'transport', 'context', 'uv', 'protocol', 'release'],
   endpoint: ['transport', 'context', 'protocol'],
   transport: ['context', 'uv'],
   context: ['uv'],
   uv: [],
   protocol: [],
+  release: [],
 };
 
 /** For each foreign crate, the layers that may name it; `lib` is src/lib.rs. */
@@ -26,6 +27,8 @@ const CRATE_USERS = {
   napi_derive: ['binding', 'lib'],
   napi_sys: ['binding', 'lib'],
   libuv_sys2: ['uv'],
+  rustls: ['transport'],
+  uvws_faults: ['binding', 'context', 'lib', 'uv'],
 };
 
 /** Splits the inside of a brace group at its outermost commas. */

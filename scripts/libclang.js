@@ -136,15 +136,31 @@ function canUseApt() {
 
 let aptListsUpdated = false;
 
+/** What Debian's packages ask whether they may start their services. */
+const SERVICE_POLICY = '/usr/sbin/policy-rc.d';
+
+/** Installs by `install` without starting anything. */
+function withoutServices(install) {
+  if (fs.existsSync(SERVICE_POLICY)) return install();
+  fs.writeFileSync(SERVICE_POLICY, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
+  try {
+    return install();
+  } finally {
+    fs.rmSync(SERVICE_POLICY, { force: true });
+  }
+}
+
 /** Installs Debian packages, refreshing the package lists once if that is needed. */
 function aptInstall(...packages) {
   if (!canUseApt()) return false;
   const environment = { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } };
   const install = () =>
-    attempt(
-      'apt-get',
-      ['install', '-y', '-q', '--no-install-recommends', ...packages],
-      environment,
+    withoutServices(() =>
+      attempt(
+        'apt-get',
+        ['install', '-y', '-q', '--no-install-recommends', ...packages],
+        environment,
+      ),
     );
   if (install()) return true;
   if (aptListsUpdated) return false;

@@ -1,6 +1,7 @@
 'use strict';
 
-// What the tests play against that npm does not bring: Python's websockets, Chromium, and proxies.
+// What the tests play against that npm does not bring: Python's websockets, Chromium, proxies on
+// either side, and promtool.
 
 const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
@@ -41,9 +42,19 @@ function ensureChromium() {
 function ensureProxies() {
   if (process.platform !== 'linux') return;
   // The package tinyproxy would start it as a service.
-  const packages = { tinyproxy: 'tinyproxy-bin', microsocks: 'microsocks' };
+  const packages = {
+    tinyproxy: 'tinyproxy-bin',
+    microsocks: 'microsocks',
+    nginx: 'nginx-light',
+    haproxy: 'haproxy',
+  };
   const missing = Object.keys(packages).filter((program) => !isOnPath(program));
   if (missing.length > 0) aptInstall(...missing.map((program) => packages[program]));
 }
 
-module.exports = { ensureChromium, ensureProxies, ensurePython };
+/** Installs Prometheus, whose promtool reads what metrics() says, where that needs no question. */
+function ensurePromtool() {
+  if (process.platform === 'linux' && !isOnPath('promtool')) aptInstall('prometheus');
+}
+
+module.exports = { ensureChromium, ensurePromtool, ensureProxies, ensurePython };

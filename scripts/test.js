@@ -18,6 +18,7 @@ const path = require('node:path');
 const { build } = require('./build.js');
 const { checkBinary } = require('./check-binary.js');
 const { checkDependents } = require('./dependents.js');
+const faults = require('./faults.js');
 const { checkInstructions } = require('./instructions.js');
 const { cargoEnvironment } = require('./libclang.js');
 const nodes = require('./node-versions.js');
@@ -33,6 +34,9 @@ const FUZZ = path.join(ROOT, 'fuzz', 'Cargo.toml');
 const TIME_LIMIT = 8 * 60_000;
 
 const counts = { passed: 0, failed: 0, skipped: 0 };
+
+/** Why tests failed, to be said again at the end: much is printed after them. */
+const reasons = [];
 
 /** A step has failed and has already said why. */
 class Failure extends Error {}
@@ -129,12 +133,14 @@ async function lint() {
     () => run(node, [bin('prettier', 'bin/prettier.cjs'), '--check', '--log-level', 'warn', '.']),
     () => run(node, [bin('eslint', 'bin/eslint.js'), '--max-warnings', '0', '.']),
     () => run(node, [bin('typescript', 'bin/tsc'), '--noEmit']),
-    () => run('cargo', ['fmt', '--check']),
+    () => run('cargo', ['fmt', '--all', '--check']),
     () => run('cargo', ['fmt', '--check', '--manifest-path', FUZZ]),
     () => clippy('--no-default-features', '--all-targets'),
     () => clippy('--no-default-features', '--all-targets', '--manifest-path', FUZZ),
     // Without its test targets: what napi exports is unused in them, and they do not link.
     () => clippy('--lib'),
+    () => clippy('--lib', '--features', 'faults'),
+    () => clippy('--package', 'uvws-faults'),
   );
 }
 
@@ -163,6 +169,7 @@ async function jest(node, { files = [], env = {} } = {}) {
   peers.ensurePython();
   peers.ensureChromium();
   peers.ensureProxies();
+  peers.ensurePromtool();
   const report = path.join(ROOT, 'build', 'jest.json');
   fs.mkdirSync(path.dirname(report), { recursive: true });
   fs.rmSync(report, { force: true });
@@ -175,14 +182,23 @@ async function jest(node, { files = [], env = {} } = {}) {
     report,
     ...files,
   ];
-  const { status } = await run(node, args, { check: false, env: { ...process.env, ...env } });
+  const environment = { ...process.env, ...env };
+  const { status, output } = await run(node, args, { check: false, env: environment });
   if (!fs.existsSync(report)) throw new Failure('jest ended without a report');
   const result = JSON.parse(fs.readFileSync(report, 'utf8'));
   counts.passed += result.numPassedTests;
   counts.failed += result.numFailedTests;
   counts.skipped += result.numPendingTests;
+  for (const { assertionResults } of result.testResults) {
+    for (const { status: outcome, fullName, failureMessages } of assertionResults) {
+      if (outcome === 'failed') reasons.push(`${fullName}\n${failureMessages.join('\n')}`);
+    }
+  }
   if (result.numTotalTests === 0) throw new Failure('jest ran no test');
   if (status !== 0 || !result.success) throw new Failure(`jest exited with ${status}`);
+  // It is caught where C begins, and no test need have noticed.
+  const panic = /panicked at .*/.exec(output);
+  if (panic !== null) throw new Failure(`jest passed, but the addon ${panic[0]}`);
 }
 
 /** On Linux sockets are not libuv's. What depends on them is tested over libuv's as well. */
@@ -191,7 +207,19 @@ async function jestOverHandles() {
     console.log("skipped: the other tests run over libuv's handles here");
     return;
   }
-  const names = ['adopt', 'backpressure', 'client', 'close', 'context', 'send', 'server', 'socket'];
+  const names = [
+    'adopt',
+    'backpressure',
+    'client',
+    'close',
+    'context',
+    'fairness',
+    'limits',
+    'memory-budget',
+    'send',
+    'server',
+    'socket',
+  ];
   const files = ['lifecycle', ...names.map((name) => `${name}.test.js`)];
   const paths = files.map((file) => path.join(ROOT, '__tests__', file));
   await jest(process.execPath, { files: paths, env: { UVWS_TRANSPORT: 'uv' } });
@@ -234,6 +262,20 @@ function instructions() {
   if (faults.length > 0) throw new Failure(faults.join('\n'));
 }
 
+/** Calls that are made to fail. */
+async function injectFaults() {
+  if (process.platform !== 'linux') {
+    console.log('skipped: calls are intercepted on Linux only');
+    return;
+  }
+  faults.prepare();
+  const result = await faults.injectAll({ onRun: faults.report });
+  counts.passed += result.injected;
+  counts.failed += result.faults.length;
+  if (result.faults.length > 0) throw new Failure(result.faults.join('\n'));
+  if (result.injected === 0) throw new Failure('no call failed');
+}
+
 /** Smoke tests of packages that build on ws, with this one in its place. */
 function dependents() {
   const { passed, failed } = checkDependents();
@@ -269,6 +311,7 @@ const STEPS = [
   },
   { name: 'jest', needsAddon: true, body: () => jest(process.execPath) },
   { name: 'jest-uv', needsAddon: true, body: jestOverHandles },
+  { name: 'faults', body: injectFaults },
   ...nodes.OTHERS.map((major) => ({
     name: `jest-node-${major}`,
     needsAddon: true,
@@ -317,11 +360,14 @@ async function main() {
       failures.push(name);
       // A step whose failed tests are counted is not counted a second time.
       if (counts.failed === failedBefore) counts.failed += 1;
-      console.error(error instanceof Failure ? error.message : (error.stack ?? error));
+      const reason = error instanceof Failure ? error.message : (error.stack ?? error);
+      console.error(reason);
+      reasons.push(`${name}: ${reason}`);
     }
     const seconds = ((performance.now() - start) / 1000).toFixed(1);
     console.log(`== ${name}: ${failures.includes(name) ? 'FAILED' : 'ok'} in ${seconds} s`);
   }
+  for (const reason of reasons) console.log(`\n${reason}`);
   if (failures.length > 0) console.log(`\nfailed steps: ${failures.join(', ')}`);
   const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : '';
   console.log(`\n${counts.passed} passed, ${counts.failed} failed${skipped}`);

@@ -45,12 +45,26 @@ function tag(xml, name) {
   return new RegExp(`<${name}>([\\s\\S]*?)</${name}>`).exec(xml)?.[1];
 }
 
+/**
+ * Node allocates forty bytes for an external value, which it frees when that is collected; a worker that
+ * is terminated collects nothing. The addon has no pointer to them; what the value stands for is finalized.
+ */
+function isLossOfNode(error) {
+  const [first, second] = [...error.matchAll(/<fn>([^<]*)<\/fn>/g)].map(([, name]) => name);
+  return (
+    tag(error, 'kind') === 'Leak_DefinitelyLost' &&
+    first?.startsWith('operator new') &&
+    second === 'napi_create_external'
+  );
+}
+
 /** The errors of a valgrind report in which a frame belongs to the addon, as text. */
 function addonErrors(xml) {
   return [...xml.matchAll(/<error>([\s\S]*?)<\/error>/g)]
     .map((match) => match[1])
     .filter((error) => tag(error, 'kind') !== 'Leak_PossiblyLost')
     .filter((error) => /<obj>[^<]*uvws\.node<\/obj>/.test(error))
+    .filter((error) => !isLossOfNode(error))
     .map((error) => {
       const what = tag(error, 'what') ?? tag(error, 'text') ?? '';
       const frames = [...error.matchAll(/<frame>([\s\S]*?)<\/frame>/g)].map(([, frame]) => {

@@ -12,6 +12,7 @@
 //! - `transport`: byte pipes behind one trait.
 //! - `endpoint`: connections, listeners, clients.
 //! - `binding`: the only code that touches Node-API.
+//! - `release`: memory that is given back, by whoever has much of it.
 //!
 //! Without the feature `addon` only [`protocol`] is built, which needs neither Node nor libuv.
 
@@ -23,6 +24,13 @@ mod context;
 mod endpoint;
 pub mod protocol;
 #[cfg(feature = "addon")]
+mod release;
+#[cfg(feature = "addon")]
 mod transport;
 #[cfg(feature = "addon")]
 mod uv;
+
+/// Has no memory where a test has planned so.
+#[cfg(feature = "faults")]
+#[global_allocator]
+static ALLOCATOR: uvws_faults::Memory = uvws_faults::Memory;

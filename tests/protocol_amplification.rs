@@ -216,6 +216,27 @@ fn memory_that_cannot_be_had_for_an_inflated_message_ends_the_connection_too() {
     assert!(receiver.receive(&mut stream).unwrap().event.is_some());
 }
 
+#[test]
+fn memory_that_cannot_be_had_for_a_compressed_message_is_told() {
+    // Noise, which becomes no shorter.
+    let mut state = 1_u32;
+    let noise = Vec::from_iter((0..200_000).map(|_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    }));
+    let mut compressor = Compressor::new(CompressorConfig::default());
+    for longest in [10_000, 100_000] {
+        let mut outcome = Some(0);
+        with_little_memory(longest, || {
+            outcome = compressor.compress(&noise, true, &mut Vec::new());
+        });
+        assert_eq!(outcome, None, "{longest}");
+        compressor.reset();
+    }
+    let length = compressor.compress(&noise, true, &mut Vec::new());
+    assert!(length.is_some_and(|length| length > noise.len()));
+}
+
 // ---- compressed messages
 
 /// 1 MiB of zeros in a kilobyte: a literal, and then matches of 258 bytes.

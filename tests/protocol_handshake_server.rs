@@ -1,7 +1,8 @@
 //! Requests of the opening handshake, good and bad.
 
 use uvws::protocol::handshake::server::{
-    parse_request, HandshakeError, HandshakeLimits, HeadScanner, UpgradeRequest,
+    asks_for_websocket, parse_request, target_of, HandshakeError, HandshakeLimits, HeadScanner,
+    UpgradeRequest,
 };
 
 const START: &str = "GET /chat HTTP/1.1";
@@ -36,6 +37,29 @@ fn read(head: &[u8]) -> Result<UpgradeRequest, HandshakeError> {
 
 fn status(head: &[u8]) -> u16 {
     read(head).map_or_else(|error| error.status, |_| 101)
+}
+
+#[test]
+fn a_target_is_told_of_what_has_one() {
+    assert_eq!(target_of(&head(START, &LINES)), "/chat");
+    assert_eq!(target_of(b"POST http://a/b?c HTTP/1.0\n"), "http://a/b?c");
+    assert_eq!(target_of(b"GET /chat"), "/chat");
+    for head in ["", "JUNK", "PASS secret\r\n", "GET \x1b/ HTTP/1.1", "GET * HTTP/1.1", "\n /a"] {
+        assert_eq!(target_of(head.as_bytes()), "", "{head:?}");
+    }
+}
+
+#[test]
+fn what_is_refused_is_told_from_what_is_no_request() {
+    let is_request = |head: &[u8]| read(head).expect_err("it is refused").is_request;
+    assert!(is_request(&remove("Host")));
+    assert!(is_request(&remove("Upgrade")));
+    assert!(is_request(&head("POST / HTTP/1.1", &LINES)));
+    assert!(!is_request(b"JUNK\r\n\r\n"));
+    assert!(!is_request(&head("GET / HTTP/1.0", &LINES)));
+    assert!(!is_request(&head("GET x HTTP/1.1", &LINES)));
+    assert!(!is_request(&add("no colon")));
+    assert!(!is_request(&head(START, &["X: y"; 2001])));
 }
 
 /// The good request with the line called like `line` replaced.
@@ -107,6 +131,9 @@ fn start_lines_that_are_no_get_of_a_target_are_refused() {
         ("GET /#fragment HTTP/1.1", 400),
         ("GET * HTTP/1.1", 400),
         ("GET chat HTTP/1.1", 400),
+        ("GET http:///path HTTP/1.1", 400),
+        ("GET ://host/ HTTP/1.1", 400),
+        ("GET chat?to=ws://host/ HTTP/1.1", 400),
         ("CONNECT host:80 HTTP/1.1", 400),
         ("GET /\u{e9} HTTP/1.1", 400),
         ("GET /\0 HTTP/1.1", 400),
@@ -389,6 +416,20 @@ fn a_part_of_a_head_or_more_than_one_is_no_request() {
     assert_eq!(parse_request(&more, &limits).map_err(|e| e.status), Err(400));
     let led = [b"\r\n", &request[..]].concat();
     assert_eq!(status(&led), 400);
+}
+
+#[test]
+fn what_asks_for_a_websocket_is_told_from_other_requests_whether_it_is_valid_or_not() {
+    for line in ["Upgrade: websocket", "upgrade:WebSocket", "UPGRADE: h2c, \twebsocket ,x"] {
+        assert!(asks_for_websocket(&head("POST / HTTP/1.0", &["Host: a", line])), "{line}");
+        assert!(asks_for_websocket(&head("no request", &["no header", line])), "{line}");
+    }
+    for line in
+        ["Upgrade: h2c", "Upgrade: websockets", "X-Upgrade: websocket", "Upgrade", "upgrade:"]
+    {
+        assert!(!asks_for_websocket(&head(START, &["Connection: upgrade", line])), "{line}");
+    }
+    assert!(!asks_for_websocket(b""));
 }
 
 #[test]

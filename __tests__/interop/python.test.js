@@ -10,13 +10,16 @@ const { until } = require('../support/tools.js');
 
 const PYTHON = path.join(__dirname, '..', '..', 'build', 'python', 'bin', 'python');
 
-/** Starts peer.py; its output is read until it ends. */
-function start(...args) {
+beforeAll(() => {
   if (!fs.existsSync(PYTHON)) {
     throw new Error(
       'build/python is missing: python3 -m venv build/python && build/python/bin/pip install "websockets==15.*"',
     );
   }
+});
+
+/** Starts peer.py; its output is read until it ends. */
+function start(...args) {
   const child = spawn(PYTHON, [path.join(__dirname, 'peer.py'), ...args]);
   const peer = { child, stdout: '', stderr: '', ended: once(child, 'close') };
   child.stdout.setEncoding('utf8').on('data', (text) => (peer.stdout += text));

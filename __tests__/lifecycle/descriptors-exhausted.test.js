@@ -104,3 +104,46 @@ test('a client that gets no descriptor fails with EMFILE', () =>
     },
     { wrapper: ['/bin/sh', '-c', 'ulimit -n 64 && exec "$0" "$@"'] },
   ));
+
+test('a connection of an HTTP server is upgraded though no descriptor is left to take it over with', () =>
+  inChild(
+    async ({ uvws, assert, once, frames, rawConnect, turn }) => {
+      const fs = require('fs');
+      const http = require('http');
+      const { upgradeRequest } = require('./peers.js');
+      process.on('uncaughtException', (error) => assert.fail(error));
+      const context = new uvws.Context();
+      const server = http.createServer();
+      const wss = new uvws.WebSocketServer({ server, context });
+      wss.on('connection', (ws) => ws.on('message', (data) => ws.send(String(data))));
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      // What Node opens with the first request is open.
+      const first = await rawConnect(server.address().port);
+      first.write(upgradeRequest());
+      await first.when(({ head }) => head !== null);
+
+      const accepted = once(server, 'connection');
+      const peer = await rawConnect(server.address().port);
+      await accepted;
+      await turn();
+      const held = [];
+      try {
+        for (;;) held.push(fs.openSync('/dev/null'));
+      } catch (error) {
+        assert.equal(error.code, 'EMFILE');
+      }
+      peer.write(upgradeRequest());
+      peer.send(frames.TEXT, 'right behind the request');
+      peer.send(frames.TEXT, 'and again');
+      await peer.when(({ frames: { length } }) => length === 2);
+      assert.equal(peer.status, 101);
+      const texts = peer.frames.map(({ payload }) => String(payload));
+      assert.deepEqual(texts, ['right behind the request', 'and again']);
+      for (const fd of held) fs.closeSync(fd);
+      await context.destroy();
+      await Promise.all([first.destroy(), peer.destroy()]);
+      await new Promise((resolve) => server.close(resolve));
+    },
+    { wrapper: ['/bin/sh', '-c', 'ulimit -n 64 && exec "$0" "$@"'] },
+  ));

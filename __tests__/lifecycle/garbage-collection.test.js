@@ -54,6 +54,34 @@ test('garbage collection between all steps takes nothing that is still needed', 
     { nodeArgs },
   ));
 
+test(
+  'the memory of long messages goes back to the system',
+  () =>
+    inChild(
+      async ({ uvws, assert, once, until }) => {
+        const wss = new uvws.WebSocketServer({ port: 0, host: '127.0.0.1' });
+        await once(wss, 'listening');
+        const client = new uvws.WebSocket(`ws://127.0.0.1:${wss.address().port}`);
+        const [[server]] = await Promise.all([once(wss, 'connection'), once(client, 'open')]);
+        const before = process.memoryUsage.rss();
+        const kept = [];
+        server.on('message', (data) => kept.push(data.length, data[0], data.at(-1), data));
+        for (let i = 1; i <= 6; i++) {
+          client.send(Buffer.alloc(48 * 1024 * 1024, i));
+          await until(() => kept.length === 4);
+          assert.deepEqual(kept.splice(0).slice(0, 3), [48 * 1024 * 1024, i, i]);
+        }
+        await until(() => {
+          gc();
+          return process.memoryUsage.rss() - before < 48 * 1024 * 1024;
+        });
+        await uvws.Context.default.destroy();
+      },
+      { nodeArgs, timeout: 30_000 },
+    ),
+  35_000,
+);
+
 test('contexts, servers and connections are garbage once they have ended', () =>
   inChild(
     async ({ uvws, assert, once, turn, rawClient }) => {

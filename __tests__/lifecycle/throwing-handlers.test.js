@@ -121,3 +121,69 @@ test('an error event without a listener is an uncaught exception, and the connec
     assert.deepEqual(closes, [1006]);
     await context.destroy();
   }));
+
+test('a client that is given up at once closes before its context, though a handler throws in between', () =>
+  inChild(async ({ uvws, assert, turn, until, within }) => {
+    const uncaught = [];
+    process.on('uncaughtException', (error) => uncaught.push(error.message));
+    const context = new uvws.Context();
+    await turn();
+    const order = [];
+    context.on('close', () => order.push('context'));
+    // The tick queue stops at an exception, and goes on after the context has ended.
+    const clients = [1, 2, 3].map((number) => {
+      const ws = new uvws.WebSocket('ws://127.0.0.1:1', { context });
+      ws.on('error', () => {
+        throw new Error(`thrown by ${number}`);
+      });
+      ws.on('close', () => order.push(number));
+      return ws;
+    });
+    for (const ws of clients) ws.close();
+    await within(context.destroy(), 2000, 'destroy()');
+    await until(() => order.length === 4, 'every close');
+    assert.deepEqual(order, [1, 2, 3, 'context']);
+    assert.deepEqual(uncaught, ['thrown by 1', 'thrown by 2', 'thrown by 3']);
+  }));
+
+test('so do clients that are made for a context which is closing', () =>
+  inChild(async ({ uvws, assert, turn, until, within }) => {
+    process.on('uncaughtException', () => {});
+    const context = new uvws.Context();
+    await turn();
+    const order = [];
+    context.on('close', () => order.push('context'));
+    context.close();
+    for (const number of [1, 2, 3]) {
+      const ws = new uvws.WebSocket('ws://127.0.0.1:1', { context });
+      ws.on('error', () => {
+        throw new Error('stops the tick queue');
+      });
+      ws.on('close', () => order.push(number));
+    }
+    await within(context.closed, 2000, 'close()');
+    await until(() => order.length === 4, 'every close');
+    assert.deepEqual(order, [1, 2, 3, 'context']);
+  }));
+
+test('what listeners of both error and close throw is reported, each', () =>
+  inChild(async ({ uvws, assert, freePort, until }) => {
+    const uncaught = [];
+    process.on('uncaughtException', (error) => uncaught.push(error.message));
+    const context = new uvws.Context();
+    // One has failed to connect, the other one is given up before it has begun.
+    const clients = [await freePort(), 1].map(
+      (port) => new uvws.WebSocket(`ws://127.0.0.1:${port}`, { context }),
+    );
+    clients[1].terminate();
+    clients.forEach((ws, index) => {
+      for (const event of ['error', 'close']) {
+        ws.on(event, () => {
+          throw new Error(`${event} ${index}`);
+        });
+      }
+    });
+    await until(() => uncaught.length >= 4, 'four exceptions');
+    assert.deepEqual(uncaught.sort(), ['close 0', 'close 1', 'error 0', 'error 1']);
+    await context.destroy();
+  }));

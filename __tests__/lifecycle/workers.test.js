@@ -230,3 +230,31 @@ test('each worker has a default context of its own', () =>
     await once(wss, 'close');
     await uvws.Context.default.destroy();
   }));
+
+test('a message that was moved to another thread outlives its worker, where messages are copies', async () => {
+  const outcome = await inChild(
+    async ({ startWorker, once }) => {
+      const worker = startWorker(async ({ uvws, once }) => {
+        const { parentPort } = require('worker_threads');
+        const wss = new uvws.WebSocketServer({ port: 0, host: '127.0.0.1' });
+        wss.on('connection', (ws) => {
+          ws.on('message', async (data) => {
+            // A stream of bytes moves what it is given, to an ArrayBuffer that can be transferred.
+            const start = (controller) => controller.enqueue(data);
+            const { value } = await new ReadableStream({ type: 'bytes', start }).getReader().read();
+            parentPort.postMessage(value, [value.buffer]);
+          });
+        });
+        await once(wss, 'listening');
+        const client = new uvws.WebSocket(`ws://127.0.0.1:${wss.address().port}`);
+        client.on('open', () => client.send(Buffer.alloc(100_000, 7)));
+      });
+      const [bytes] = await once(worker, 'message');
+      await worker.terminate();
+      return [bytes.length, bytes.every((byte) => byte === 7)];
+    },
+    // The allocator is to fill what is freed.
+    { env: { UVWS_COPY_BUFFERS: '1', MALLOC_PERTURB_: '165' } },
+  );
+  expect(outcome).toEqual([100_000, true]);
+});

@@ -75,11 +75,14 @@ function runChild(body, options = {}) {
 
 /**
  * Runs `body(tools)` in a child process and returns its result. Throws unless the piece got to its
- * end, nothing was left over, and the process then ended by itself, with status 0.
+ * end, nothing was left over, no panic had to be caught, and the process then ended by itself, with
+ * status 0.
  */
 async function inChild(body, options) {
   const outcome = await runChild(body, options);
-  if (outcome.isDone && outcome.code === 0 && !outcome.isLate) return outcome.result;
+  const hasPanicked = outcome.stderr.includes('panicked at');
+  if (outcome.isDone && outcome.code === 0 && !outcome.isLate && !hasPanicked)
+    return outcome.result;
   const end = outcome.signal ? `was ended by ${outcome.signal}` : `exited with ${outcome.code}`;
   const progress = outcome.isDone ? 'got to its end' : 'did not get to its end';
   throw new Error(

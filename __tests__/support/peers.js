@@ -10,10 +10,10 @@ const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 const KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
 
 /** A request that a server accepts; `lines` are more headers. */
-function upgradeRequest({ path = '/', lines = [] } = {}) {
+function upgradeRequest({ host = 'localhost', path = '/', lines = [] } = {}) {
   return [
     `GET ${path} HTTP/1.1`,
-    'Host: localhost',
+    `Host: ${host}`,
     'Upgrade: websocket',
     'Connection: Upgrade',
     `Sec-WebSocket-Key: ${KEY}`,
@@ -22,6 +22,21 @@ function upgradeRequest({ path = '/', lines = [] } = {}) {
     '',
     '',
   ].join('\r\n');
+}
+
+/** The same as Node's HTTP server hands it over; `headers` are more, or others. */
+function upgradeMessage(headers, url = '/') {
+  return {
+    method: 'GET',
+    url,
+    headers: {
+      upgrade: 'websocket',
+      connection: 'Upgrade',
+      'sec-websocket-key': KEY,
+      'sec-websocket-version': '13',
+      ...headers,
+    },
+  };
 }
 
 /** What a server answers to a key (RFC 6455 section 4.2.2). */
@@ -233,6 +248,7 @@ module.exports = {
   rawClient,
   rawConnect,
   rawServer,
+  upgradeMessage,
   upgradeRequest,
   upgradeResponse,
 };

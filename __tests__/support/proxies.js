@@ -129,12 +129,14 @@ function programPath(name) {
   return found;
 }
 
-/** Starts a program that listens on a port; resolves when it does. */
+/** Starts a program that listens on a port; resolves when it does, with how to end it. */
 async function startProgram(name, args, port) {
-  const child = spawn(programPath(name), args, { stdio: 'ignore' });
+  const detached = true;
+  const child = spawn(programPath(name), args, { detached, stdio: 'ignore' });
   const ended = once(child, 'close');
   const end = async () => {
-    child.kill('SIGKILL');
+    // With the processes that it has started.
+    if (child.exitCode === null && child.signalCode === null) process.kill(-child.pid, 'SIGKILL');
     await ended;
   };
   for (let attempt = 0; ; attempt++) {
@@ -142,7 +144,7 @@ async function startProgram(name, args, port) {
       const socket = net.connect(port, '127.0.0.1');
       await once(socket, 'connect');
       socket.destroy();
-      return end;
+      return { child, end };
     } catch (error) {
       if (attempt === 100 || child.exitCode !== null) {
         await end();
@@ -167,7 +169,7 @@ async function tinyproxy() {
     'MaxClients 20',
   ];
   fs.writeFileSync(configuration, `${lines.join('\n')}\n`);
-  const end = await startProgram('tinyproxy', ['-d', '-c', configuration], port);
+  const { end } = await startProgram('tinyproxy', ['-d', '-c', configuration], port);
   return {
     port,
     async close() {
@@ -181,7 +183,8 @@ async function tinyproxy() {
 async function microsocks() {
   const port = await freePort();
   const args = ['-i', '127.0.0.1', '-p', String(port), '-u', 'user', '-P', 'pass'];
-  return { port, close: await startProgram('microsocks', args, port) };
+  const { end } = await startProgram('microsocks', args, port);
+  return { port, close: end };
 }
 
-module.exports = { httpProxy, microsocks, rawProxy, socksProxy, tinyproxy };
+module.exports = { httpProxy, microsocks, rawProxy, socksProxy, startProgram, tinyproxy };

@@ -5,6 +5,7 @@ const assert = require('node:assert/strict');
 const { once } = require('node:events');
 
 const { Context, WebSocket, WebSocketServer } = require('../..');
+const { Workshop } = require('../support/authority');
 
 /** Under valgrind each step takes some thirty times as long: the cycles stay, the traffic shrinks. */
 const MESSAGES = process.env.UVWS_VALGRIND ? 4 : 64;
@@ -14,6 +15,14 @@ const TRAFFIC_CYCLES = 60;
 
 const LARGE = Buffer.alloc(process.env.UVWS_VALGRIND ? 100_000 : 1_000_000, 'x');
 
+/** What a server of TLS shows, and the authority that its clients trust. */
+const workshop = new Workshop();
+const authority = workshop.authority();
+const { key, cert } = workshop.make({ issuer: authority });
+workshop.remove();
+const security = { tls: { key, cert } };
+const trust = { ca: authority.cert };
+
 async function listen(context, options) {
   const wss = new WebSocketServer({ port: 0, host: '127.0.0.1', context, ...options });
   await once(wss, 'listening');
@@ -21,14 +30,16 @@ async function listen(context, options) {
 }
 
 function connect(wss, context, options) {
-  const ws = new WebSocket(`ws://127.0.0.1:${wss.address().port}`, { context, ...options });
+  const scheme = wss.options.tls ? 'wss' : 'ws';
+  const address = `${scheme}://127.0.0.1:${wss.address().port}`;
+  const ws = new WebSocket(address, { context, ...trust, ...options });
   ws.on('error', () => {});
   return ws;
 }
 
 /** A server with an echo and two clients; resolves when messages of all sizes have come back. */
-async function traffic(context) {
-  const wss = await listen(context, { perMessageDeflate: true });
+async function traffic(context, options) {
+  const wss = await listen(context, { perMessageDeflate: true, ...options });
   wss.on('connection', (ws) => {
     ws.on('error', () => {});
     ws.on('message', (data, isBinary) => ws.send(data, { binary: isBinary }));
@@ -116,7 +127,8 @@ async function main() {
   }
   for (let i = 0; i < TRAFFIC_CYCLES; i++) {
     const context = new Context();
-    const parts = await traffic(context);
+    // The number of ends is odd, so each of them comes with TLS and without.
+    const parts = await traffic(context, i % 2 === 1 ? security : {});
     await ENDS[i % ENDS.length]({ context, ...parts });
     assert.equal(context.stats().handles, 0);
     globalThis.gc?.();

@@ -3,9 +3,13 @@
 // afresh and Node unloads it again. Exits with 0 and prints one line if all came to an end.
 
 const { once } = require('node:events');
+const net = require('node:net');
 const { Worker, isMainThread, parentPort, workerData } = require('node:worker_threads');
 
-const WORKERS = 200;
+const { Workshop } = require('../support/authority');
+
+/** Under valgrind each takes a second or two of the processor. */
+const WORKERS = process.env.UVWS_VALGRIND ? 54 : 200;
 
 /** Messages under way: under valgrind each takes some thirty times as long. */
 const IN_FLIGHT = process.env.UVWS_VALGRIND ? 2 : 16;
@@ -13,9 +17,19 @@ const IN_FLIGHT = process.env.UVWS_VALGRIND ? 2 : 16;
 /** Large enough for the thread pool. */
 const LARGE = Buffer.alloc(100_000, 'large');
 
-const SITUATIONS = ['idle', 'traffic', 'handler', 'closing', 'lookup', 'compressing', 'bare'];
+const SITUATIONS = [
+  'idle',
+  'traffic',
+  'handler',
+  'closing',
+  'lookup',
+  'compressing',
+  'bare',
+  'secure',
+  'greeting',
+];
 
-async function work(situation) {
+async function work({ situation, tls, ca }) {
   const { Context, WebSocket, WebSocketServer } = require('../..');
   const ready = () => parentPort.postMessage('ready');
   const context = new Context();
@@ -30,10 +44,26 @@ async function work(situation) {
     }
     return ready();
   }
-  const perMessageDeflate = situation === 'compressing';
-  const wss = new WebSocketServer({ port: 0, host: '127.0.0.1', context, perMessageDeflate });
+  const options = { port: 0, host: '127.0.0.1', context };
+  const isSecure = situation === 'secure' || situation === 'greeting';
+  if (isSecure) options.tls = tls;
+  if (situation === 'compressing') options.perMessageDeflate = true;
+  const wss = new WebSocketServer(options);
   await once(wss, 'listening');
-  const ws = new WebSocket(`ws://127.0.0.1:${wss.address().port}`, { context });
+  if (situation === 'greeting') {
+    // Both sides wait for the other's part of a TLS handshake.
+    const silent = net.createServer().listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    new WebSocket(`wss://127.0.0.1:${silent.address().port}`, { context, ca });
+    const [socket] = await once(silent, 'connection');
+    const [hello] = await once(socket, 'data');
+    const client = net.connect(wss.address().port, '127.0.0.1');
+    client.write(hello);
+    await once(client, 'data');
+    return ready();
+  }
+  const scheme = isSecure ? 'wss' : 'ws';
+  const ws = new WebSocket(`${scheme}://127.0.0.1:${wss.address().port}`, { context, ca });
   if (situation === 'closing') {
     // Neither side reads any more, so the closing handshake does not come to its end.
     await Promise.all([once(ws, 'open'), once(wss, 'connection')]);
@@ -70,11 +100,17 @@ async function work(situation) {
 }
 
 async function main() {
+  const workshop = new Workshop();
+  const authority = workshop.authority();
+  const { key, cert } = workshop.make({ issuer: authority });
+  workshop.remove();
+  const tls = { key: key.toString(), cert: cert.toString() };
+  const ca = authority.cert.toString();
   let count = 0;
   const lane = async () => {
     while (count < WORKERS) {
       const worker = new Worker(__filename, {
-        workerData: SITUATIONS[count++ % SITUATIONS.length],
+        workerData: { situation: SITUATIONS[count++ % SITUATIONS.length], tls, ca },
       });
       await once(worker, 'message');
       await worker.terminate();

@@ -8,7 +8,7 @@ const PEERS = Object.keys(peers);
 
 const USAGE = `\
 usage: npm run bench -- [options]
-  --full           all rows, longer windows, 5 rounds (about 40 minutes; without it about 10)
+  --full           all rows, longer windows, 5 rounds (about 50 minutes; without it about 12)
   --row NAME       only this row; may be repeated, or a list with commas
   --peers A,B      only these servers, of ${PEERS.join(', ')}
   --rounds N       how often each server takes its turn

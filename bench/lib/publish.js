@@ -23,6 +23,7 @@ const HIGHLIGHTS = [
   'deflate-1k',
   'broadcast-1000',
   'churn',
+  'wss-20',
 ];
 
 /**

@@ -52,6 +52,7 @@ const sections = {
   fanout: 'One message to many',
   connections: 'Connections',
   adopted: 'Connections of an HTTP server',
+  secure: 'TLS',
   latency: 'Latency',
   start: 'Starting and ending',
 };
@@ -99,6 +100,37 @@ function deflated(name, title, size, deflate, rest) {
       load: ['--deflate', deflate],
     },
   );
+}
+
+/** Everybody who speaks TLS. */
+const overTls = only(['uvws', 'uws', 'bun', 'ws'], { task: 'echo', tls: true });
+
+/** An echo over TLS. */
+function secure(name, title, shape, rest) {
+  return echo(name, `${title}, over TLS`, shape, {
+    section: 'secure',
+    contenders: overTls,
+    targets: than({ uws: 0.9, ws: 0.6 }),
+    ...rest,
+    load: ['--tls', 'resume'],
+  });
+}
+
+/** Connections that come and go. */
+function churn(name, title, rest) {
+  return {
+    name,
+    title: `open, echo 20 B once, close; 64 at a time${title}`,
+    section: 'connections',
+    mode: 'churn',
+    figure: 'server_cpu_us',
+    contenders: all({ task: 'echo' }),
+    connections: 64,
+    // Code that runs once per connection is compiled much later than code that runs per message.
+    warmups: 3,
+    ...rest,
+    load: ['--size', '20', '--binary', ...(rest.load ?? [])],
+  };
 }
 
 /** One message to everybody. */
@@ -273,19 +305,7 @@ const rows = [
     { connections: 1000, repeat: 50 },
     { targets: than({ ws: 0.15 }) },
   ),
-  {
-    name: 'churn',
-    title: 'open, echo 20 B once, close; 64 at a time',
-    section: 'connections',
-    mode: 'churn',
-    figure: 'server_cpu_us',
-    contenders: all({ task: 'echo' }),
-    connections: 64,
-    // Code that runs once per connection is compiled much later than code that runs per message.
-    warmups: 3,
-    load: ['--size', '20', '--binary'],
-    targets: than({ uws: 1, ws: 0.4 }),
-  },
+  churn('churn', '', { targets: than({ uws: 1, ws: 0.4 }) }),
   idle(
     'idle',
     'hold 10,000 connections that have never spoken',
@@ -334,6 +354,29 @@ const rows = [
       targets: than({ 'uvws-native': 1.05 }),
       fullOnly: true,
     },
+  ),
+  secure('wss-20', '20 B, 64 connections, 1 in flight', { size: 20 }),
+  secure('wss-20-32', '20 B, 64 connections, 32 in flight', { size: 20, depth: 32 }),
+  secure('wss-16k', '16 KiB, 64 connections, 1 in flight', { size: 16 * KIB }),
+  secure('wss-1m', '1 MiB, 8 connections, 1 in flight', { size: MIB, connections: 8 }),
+  churn('wss-churn', ', over TLS; sessions are resumed', {
+    section: 'secure',
+    contenders: overTls,
+    targets: than({ uws: 1, ws: 0.4 }),
+    load: ['--tls', 'resume'],
+  }),
+  churn('wss-churn-full', ', over TLS; every handshake is a full one', {
+    section: 'secure',
+    contenders: overTls,
+    targets: than({ uws: 1, ws: 0.4 }),
+    load: ['--tls', 'full'],
+    fullOnly: true,
+  }),
+  idle(
+    'wss-idle',
+    'hold 4,000 connections over TLS that have never spoken',
+    { connections: 4000, work: { task: 'echo', tls: true }, load: ['--tls', 'resume'] },
+    { section: 'secure', contenders: overTls, targets: than({ uws: 1, ws: 1 }), fullOnly: true },
   ),
   {
     name: 'latency',

@@ -20,7 +20,7 @@ function rowTable(result) {
   const contenders = Object.entries(result.contenders);
   if (!contenders.length) return notesOf(result).join('\n');
   const bases = contenders.filter(([name]) => name !== SUBJECT);
-  const columns = columnsOf(result.mode);
+  const columns = columnsOf(result);
   const head = ['', headingOf(result), 'min - max'];
   head.push(...bases.map(([base]) => `x ${base}`), ...columns.map(([title]) => title));
   const lines = contenders.map(([name, { figure, min, max, medians }]) => [
@@ -34,7 +34,8 @@ function rowTable(result) {
 }
 
 /** What the table of a row has beside its figure, by how it was measured. */
-function columnsOf(mode) {
+function columnsOf({ mode, contenders }) {
+  const hasSessions = Object.values(contenders).some(({ medians }) => 'resumed' in medians);
   const latencies = [
     ['p50 us', (medians) => format(medians.p50_us)],
     ['p99 us', (medians) => format(medians.p99_us)],
@@ -58,6 +59,7 @@ function columnsOf(mode) {
       return [
         ['per second', (medians) => format(medians.per_second)],
         ...latencies,
+        ...(hasSessions ? [['resumed', (medians) => percent(medians.resumed)]] : []),
         ['peak MiB', (medians) => (medians.resident_peak_bytes / 2 ** 20).toFixed(0)],
         ['server busy', (medians) => percent(medians.server_busy)],
         ['load busy', (medians) => percent(medians.load_busy) + flag(isLimit(medians))],

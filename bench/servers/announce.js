@@ -1,5 +1,7 @@
 'use strict';
 
+const path = require('node:path');
+
 /**
  * What all servers of the benchmark have in common.
  *
@@ -14,6 +16,7 @@
  *   and over
  * @property {'no-takeover' | 'takeover'} [deflate] whether and how messages are compressed
  * @property {boolean} [adopted] take connections over from an HTTP server
+ * @property {boolean} [tls] listen with TLS, by the files of `certificate`
  * @property {number} [repeat] copies of each message that goes to all
  * @property {number} [warmup] for `cycles`, in seconds
  * @property {number} [seconds] for `cycles`
@@ -73,6 +76,12 @@ const MAX_PAYLOAD = 128 * 1024 * 1024;
 /** The level of compression, where a server lets one choose: the default of zlib. */
 const DEFLATE_LEVEL = 6;
 
+/** Where the benchmark puts the key and the certificate that it makes, in PEM. */
+const certificate = {
+  key: path.join(__dirname, '..', 'results', 'key.pem'),
+  cert: path.join(__dirname, '..', 'results', 'cert.pem'),
+};
+
 /** What all clients subscribe to. */
 const TOPIC = 'all';
 
@@ -86,4 +95,5 @@ module.exports = {
   MAX_PAYLOAD,
   DEFLATE_LEVEL,
   TOPIC,
+  certificate,
 };

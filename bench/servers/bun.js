@@ -1,6 +1,6 @@
 'use strict';
 
-const { announce, readWork, HOST, MAX_PAYLOAD, TOPIC } = require('./announce');
+const { announce, certificate, readWork, HOST, MAX_PAYLOAD, TOPIC } = require('./announce');
 const { measureCycles } = require('./cycles');
 
 const { Bun } = globalThis;
@@ -16,7 +16,7 @@ const COMPRESSION = {
 };
 
 /** @param {import('./announce').Work} work */
-function serve({ task, repeat, deflate }) {
+function serve({ task, repeat, deflate, tls }) {
   const clients = new Set();
   const compress = deflate !== undefined;
   const handlers = {
@@ -50,6 +50,7 @@ function serve({ task, repeat, deflate }) {
   const server = Bun.serve({
     hostname: HOST,
     port: 0,
+    tls: tls && { key: Bun.file(certificate.key), cert: Bun.file(certificate.cert) },
     fetch: (request) => (server.upgrade(request) ? undefined : new Response(null, { status: 426 })),
     websocket: {
       perMessageDeflate: COMPRESSION[deflate ?? 'none'],

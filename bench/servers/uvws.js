@@ -21,4 +21,4 @@ const work = readWork();
 if (publish[work.task] && !WebSocketServer.prototype.broadcast) declare('no server.broadcast()');
 
 if (work.task === 'cycles') measureCycles(cycle, work);
-else serve(WebSocketServer, work, publish);
+else serve(WebSocketServer, work, { publish, tls: true });

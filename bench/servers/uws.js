@@ -1,7 +1,15 @@
 'use strict';
 
 const uws = require('@trufflesuite/uws-js-unofficial');
-const { announce, assertNative, readWork, HOST, MAX_PAYLOAD, TOPIC } = require('./announce');
+const {
+  announce,
+  assertNative,
+  certificate,
+  readWork,
+  HOST,
+  MAX_PAYLOAD,
+  TOPIC,
+} = require('./announce');
 const { measureCycles } = require('./cycles');
 
 /** Above all that the benchmark has in flight: a message is never dropped for backpressure. */
@@ -17,8 +25,10 @@ const COMPRESSION = {
 assertNative('uWebSockets.js', uws.App);
 
 /** @param {import('./announce').Work} work */
-function serve({ task, repeat, deflate }) {
-  const app = uws.App();
+function serve({ task, repeat, deflate, tls }) {
+  const app = tls
+    ? uws.SSLApp({ key_file_name: certificate.key, cert_file_name: certificate.cert })
+    : uws.App();
   const clients = new Set();
   const compress = deflate !== undefined;
   const handlers = {

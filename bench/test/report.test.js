@@ -75,6 +75,12 @@ test('targets are met up to their limit, and not judged without the other', () =
   assert.equal(verdictTable([{ name: 'echo-20', verdicts }]).match(/missed/g).length, 2);
 });
 
+test('a table says how many sessions were resumed, where there are any', () => {
+  const [run] = runsOf(1);
+  assert.match(rowTable(resultOf({ uvws: [{ ...run, resumed: 0.25 }] })), / 25 % /);
+  assert.doesNotMatch(rowTable(resultOf({ uvws: [run] })), /resumed/);
+});
+
 test('a table marks a load generator that is the limit, and says who is missing', () => {
   const [run] = runsOf(1);
   const contenders = { uvws: [run], raw: [{ ...run, load_busy: 0.99, server_busy: 0.4 }] };

@@ -4,8 +4,10 @@ use uvws::protocol::handshake::client::{
     accept_for, parse_response, write_request, ClientHandshakeError, RequestParts,
 };
 use uvws::protocol::handshake::headers::{are_header_lines, is_token};
+use uvws::protocol::handshake::host::{Host, Hostname};
 use uvws::protocol::handshake::server::{
-    parse_request, write_rejection, write_response, HandshakeLimits, HeadScanner,
+    asks_for_websocket, parse_request, write_rejection, write_response, HandshakeLimits,
+    HeadScanner,
 };
 
 use crate::input::{cut, Input};
@@ -27,6 +29,7 @@ pub fn request(data: &[u8]) {
     let found = scan_in_any_reads(stream, limits.max_header_size, seed);
     // What the scanner has not passed is parsed too: it may be refused, and never panic.
     check_refusal(stream, &limits);
+    check_host(stream);
     let Some(end) = found else {
         return;
     };
@@ -35,6 +38,7 @@ pub fn request(data: &[u8]) {
     let Ok(request) = parse_request(head, &limits) else {
         return;
     };
+    assert!(asks_for_websocket(head));
     let head = Head::read(head);
     let start: Vec<&[u8]> = head.start.split(|byte| *byte == b' ').collect();
     assert_eq!((start.len(), start[0], start[2]), (3, &b"GET"[..], &b"HTTP/1.1"[..]));
@@ -55,6 +59,15 @@ pub fn request(data: &[u8]) {
     let mut response = Vec::new();
     write_response(&mut response, &request.accept, None, "");
     assert!(response.ends_with(b"\r\n\r\n"));
+}
+
+/// A host is found in anything, and one that is a name is its own name.
+fn check_host(head: &[u8]) {
+    if let Some(host @ Host::Name(name)) = Host::of_request(head) {
+        let text = str::from_utf8(name).expect("a name is ASCII");
+        let own = Hostname::parse(text).expect("a name is a host name");
+        assert_eq!(own.rank(&host), Some(usize::MAX));
+    }
 }
 
 /// A response is read alike in any reads, and accepted only if it answers the key.

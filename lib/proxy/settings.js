@@ -133,7 +133,7 @@ function matches(entry, host, port) {
   if (net().isIP(address) !== family) return false;
   const longest = family === 4 ? 32 : 128;
   const length = prefix === undefined ? longest : Number(prefix);
-  if (!/^\d*$/.test(prefix ?? '') || length > longest) return false;
+  if (!/^\d+$/.test(prefix ?? '0') || length > longest) return false;
   const type = family === 4 ? 'ipv4' : 'ipv6';
   const network = new (net().BlockList)();
   network.addSubnet(address, length, type);

@@ -4,27 +4,35 @@
 #![allow(unreachable_pub)]
 
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::os::fd::IntoRawFd;
 use std::rc::Rc;
 
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
 
 use super::environment::Environment;
-use crate::context::{Context, Member, MemberKind, State, Stats};
+use crate::context::{Context, Member, MemberKind, State};
 use crate::endpoint::{
-    Connection, DeflateOptions, Destination, Failure, FailureKind, Group, Listener, Settings,
-    Stream,
+    Connection, DeflateOptions, Destination, Failure, FailureKind, Group, Hosts, Listener,
+    ListenerOptions, Settings, Stream,
 };
 use crate::protocol::deflate::{DeflateParams, DEFAULT_MEM_LEVEL, DEFAULT_THRESHOLD};
+use crate::protocol::handshake::host::{Host, Hostname};
 use crate::protocol::Role;
+use crate::transport::{ClientSecurity, ServerSecurity};
 
 /// Limits and timeouts of connections. Times are milliseconds, sizes bytes; 0 means no limit.
 #[napi(object)]
 pub struct ConnectionOptions {
     pub handshake_timeout: f64,
     pub close_timeout: f64,
+    pub heartbeat_interval: f64,
+    pub heartbeat_timeout: f64,
     pub max_payload: f64,
     pub max_fragments: f64,
+    pub max_backpressure: f64,
+    pub max_control_frames: u32,
     pub skip_utf8: bool,
     pub auto_pong: bool,
 }
@@ -34,8 +42,19 @@ pub struct ConnectionOptions {
 pub struct ListenOptions {
     pub host: Option<String>,
     pub port: u32,
-    pub backlog: i32,
+    pub backlog: Option<i32>,
+    /// For which host it is, as `hostname` has returned it; nothing for a default server.
+    pub hostname: Option<String>,
+    /// Whether it is for nothing but that host.
+    pub strict_host: bool,
+    /// 0 for no limit. That of the first server counts where several share a port.
+    pub max_pending_handshakes: u32,
+    /// Number of what limits the server's connections.
+    pub admission: Option<u32>,
 }
+
+/// Length of the queue of connections to accept: that of Node.
+const DEFAULT_BACKLOG: i32 = 511;
 
 /// Where a client goes.
 #[napi(object)]
@@ -48,6 +67,8 @@ pub struct ConnectOptions {
     pub protocols: Option<String>,
     pub extensions: Option<String>,
     pub headers: String,
+    /// The name that the server's certificate is to have, of a connection of TLS.
+    pub server_name: Option<String>,
 }
 
 /// An error in the words that JavaScript shows.
@@ -61,6 +82,7 @@ pub struct FailureObject {
     pub address: Option<String>,
     pub port: Option<u32>,
     pub errors: Option<Vec<FailureObject>>,
+    pub is_of_tls: bool,
 }
 
 /// What was agreed on for permessage-deflate, and how to compress.
@@ -104,24 +126,8 @@ pub struct ConnectionInfo {
 pub struct ConnectionTimings {
     pub dns: Option<f64>,
     pub connect: Option<f64>,
+    pub tls: Option<f64>,
     pub upgrade: Option<f64>,
-}
-
-/// The figures of a context.
-#[napi(object)]
-pub struct StatsObject {
-    pub handles: u32,
-    pub closing: u32,
-    pub connections: u32,
-    pub listeners: u32,
-    pub pending_connects: u32,
-    pub pending_handshakes: u32,
-    pub bytes_buffered: f64,
-    pub bytes_received: f64,
-    pub bytes_sent: f64,
-    pub messages_received: f64,
-    pub messages_sent: f64,
-    pub messages_dropped: f64,
 }
 
 /// What is running.
@@ -131,13 +137,13 @@ pub struct Versions {
     pub libuv: String,
 }
 
-fn environment(env: Env) -> Result<Rc<Environment>> {
+pub(super) fn environment(env: Env) -> Result<Rc<Environment>> {
     Environment::of(env.raw()).ok_or_else(|| {
         Error::new(Status::GenericFailure, "uvws is not attached to this environment")
     })
 }
 
-fn context(env: Env, id: u32) -> Result<Option<Rc<Context>>> {
+pub(super) fn context(env: Env, id: u32) -> Result<Option<Rc<Context>>> {
     Ok(environment(env)?.context(id))
 }
 
@@ -161,8 +167,12 @@ fn group(environment: &Environment, options: &ConnectionOptions) -> Rc<Group> {
         settings: Settings {
             handshake_timeout: options.handshake_timeout as u64,
             close_timeout: options.close_timeout as u64,
+            heartbeat_interval: options.heartbeat_interval as u64,
+            heartbeat_timeout: options.heartbeat_timeout as u64,
             max_payload: options.max_payload as u64,
             max_fragments: options.max_fragments as u32,
+            max_backpressure: options.max_backpressure as u64,
+            max_control_frames: options.max_control_frames,
             skip_utf8_validation: options.skip_utf8,
             auto_pong: options.auto_pong,
         },
@@ -258,52 +268,100 @@ pub fn context_connections(env: Env, id: u32) -> Result<Uint32Array> {
     Ok(Uint32Array::new(ids))
 }
 
-/// The context's figures; all zero once it is destroyed.
+/// Sets how many bytes the context may hold for its peers; 0 for no limit.
 #[napi(catch_unwind)]
-pub fn context_stats(env: Env, id: u32) -> Result<StatsObject> {
-    let stats = context(env, id)?.map_or_else(Stats::default, |context| context.stats());
-    Ok(StatsObject {
-        handles: stats.handles,
-        closing: stats.closing,
-        connections: stats.connections,
-        listeners: stats.listeners,
-        pending_connects: stats.pending_connects,
-        pending_handshakes: stats.pending_handshakes,
-        bytes_buffered: stats.bytes_buffered as f64,
-        bytes_received: stats.bytes_received as f64,
-        bytes_sent: stats.bytes_sent as f64,
-        messages_received: stats.messages_received as f64,
-        messages_sent: stats.messages_sent as f64,
-        messages_dropped: stats.messages_dropped as f64,
-    })
+pub fn context_set_memory_budget(env: Env, id: u32, bytes: f64) -> Result<()> {
+    if let Some(context) = context(env, id)? {
+        context.set_memory_budget(bytes as usize);
+    }
+    Ok(())
 }
 
-/// Starts to listen and returns the server's number. A `Listening` or `ServerError` record follows.
+/// Starts to listen, or joins a server of the context that has the port and other hosts, and returns
+/// the server's number. A `Listening` or `ServerError` record follows.
 #[napi(catch_unwind)]
 pub fn server_listen(
     env: Env,
     context: u32,
     address: ListenOptions,
     options: ConnectionOptions,
+    security: Option<&External<Rc<ServerSecurity>>>,
 ) -> Result<u32> {
     let (environment, context) = accepting_context(env, context, MemberKind::Listener)?;
     let group = group(&environment, &options);
-    let listener = Listener::listen(
-        &context,
-        &group,
-        address.host.as_deref(),
-        port(address.port)?,
-        address.backlog,
-        &environment.pending(),
-    );
-    Ok(listener.id())
+    let name = address.hostname.as_deref().and_then(Hostname::parse);
+    let security = security.map(|security| Rc::clone(security));
+    let hosts = Hosts { name, is_strict: address.strict_host, security };
+    let admission = address.admission.and_then(|id| environment.table.admission(id));
+    let (host, port) = (address.host.as_deref(), port(address.port)?);
+    let other = environment
+        .table
+        .find_server(|server| server.listener().takes(&context, &hosts, host, port));
+    let Some(other) = other else {
+        let options = ListenerOptions {
+            backlog: address.backlog.unwrap_or(DEFAULT_BACKLOG),
+            max_pending_handshakes: address.max_pending_handshakes,
+        };
+        let pending = environment.pending();
+        let server = Listener::listen(&context, &group, hosts, host, port, options, &pending);
+        server.set_admission(admission);
+        return Ok(server.id());
+    };
+    let listener = other.listener();
+    let own = listener.backlog();
+    if let Some(fault) = listener.fault_of(hosts.security.as_deref()) {
+        return Err(Error::new(Status::InvalidArg, fault));
+    }
+    match address.backlog {
+        Some(backlog) if backlog != own => Err(Error::new(
+            Status::InvalidArg,
+            format!(
+                "\"options.backlog\" must be {own}, that of the server whose port is shared, \
+                 received {backlog}"
+            ),
+        )),
+        _ => {
+            let server = listener.join(&group, hosts);
+            server.set_admission(admission);
+            Ok(server.id())
+        }
+    }
+}
+
+/// The usual form of a host name, or nothing if it is none.
+#[napi(catch_unwind)]
+pub fn hostname(text: String) -> Option<String> {
+    Hostname::parse(&text).map(|name| name.to_string())
+}
+
+/// How well a host name fits the host that a peer has named; -1 if it does not.
+#[napi(catch_unwind)]
+pub fn host_rank(hostname: String, host: String) -> f64 {
+    let name = Hostname::parse(&hostname);
+    let rank = || name?.rank(&Host::parse(host.as_bytes())?);
+    rank().map_or(-1.0, |rank| rank as f64)
+}
+
+/// The number of the server that a request for `host` is for, among those that share the port with one;
+/// 0 if there is none.
+#[napi(catch_unwind)]
+pub fn server_select(env: Env, id: u32, host: String) -> Result<u32> {
+    let server = environment(env)?.table.server(id);
+    let selected = server.and_then(|server| server.listener().select(Host::parse(host.as_bytes())));
+    Ok(selected.map_or(0, |server| server.id()))
+}
+
+/// Handshakes of a server's listener that are under way.
+#[napi(catch_unwind)]
+pub fn server_pending(env: Env, id: u32) -> Result<u32> {
+    Ok(environment(env)?.table.server(id).map_or(0, |server| server.listener().pending()))
 }
 
 /// The address a server listens on.
 #[napi(catch_unwind)]
 pub fn server_address(env: Env, id: u32) -> Result<Option<AddressObject>> {
-    let listener = environment(env)?.table.listener(id);
-    Ok(listener.and_then(|listener| listener.address()).map(|address| AddressObject {
+    let server = environment(env)?.table.server(id);
+    Ok(server.and_then(|server| server.address()).map(|address| AddressObject {
         address: address.ip().to_string(),
         family: family(&address),
         port: u32::from(address.port()),
@@ -313,8 +371,8 @@ pub fn server_address(env: Env, id: u32) -> Result<Option<AddressObject>> {
 /// Stops accepting; `ServerClosed` follows when the last connection is gone.
 #[napi(catch_unwind)]
 pub fn server_close(env: Env, id: u32) -> Result<()> {
-    if let Some(listener) = environment(env)?.table.listener(id) {
-        listener.close();
+    if let Some(server) = environment(env)?.table.server(id) {
+        server.close();
     }
     Ok(())
 }
@@ -322,8 +380,17 @@ pub fn server_close(env: Env, id: u32) -> Result<()> {
 /// Lets JavaScript answer requests that are to be refused, or not.
 #[napi(catch_unwind)]
 pub fn server_report_refusals(env: Env, id: u32, report: bool) -> Result<()> {
-    if let Some(listener) = environment(env)?.table.listener(id) {
-        listener.report_refusals(report);
+    if let Some(server) = environment(env)?.table.server(id) {
+        server.report_refusals(report);
+    }
+    Ok(())
+}
+
+/// Reports heads that are refused without asking JavaScript, by `Refused` records.
+#[napi(catch_unwind)]
+pub fn server_log_refusals(env: Env, id: u32) -> Result<()> {
+    if let Some(server) = environment(env)?.table.server(id) {
+        server.log_refusals();
     }
     Ok(())
 }
@@ -331,17 +398,45 @@ pub fn server_report_refusals(env: Env, id: u32, report: bool) -> Result<()> {
 /// Reports connections when they are accepted, by `Accepted` records, or not.
 #[napi(catch_unwind)]
 pub fn server_report_connections(env: Env, id: u32, report: bool) -> Result<()> {
-    if let Some(listener) = environment(env)?.table.listener(id) {
-        listener.report_connections(report);
+    if let Some(server) = environment(env)?.table.server(id) {
+        server.report_connections(report);
     }
     Ok(())
+}
+
+/// Reports requests that are none for a WebSocket by `Http` records, instead of refusing them.
+#[napi(catch_unwind)]
+pub fn server_report_http(env: Env, id: u32) -> Result<()> {
+    if let Some(server) = environment(env)?.table.server(id) {
+        server.report_http();
+    }
+    Ok(())
+}
+
+/// A socket that is somebody else's from now on.
+#[napi(object)]
+pub struct ReleasedSocket {
+    pub descriptor: i32,
+    /// What was read of it.
+    pub bytes: Buffer,
+}
+
+/// Gives away the socket of an `Http` record. The connection stays until it is terminated.
+#[cfg(unix)]
+#[napi(catch_unwind)]
+pub fn connection_release(env: Env, id: u32) -> Result<Option<ReleasedSocket>> {
+    let released = environment(env)?.table.connection(id).and_then(|it| it.release());
+    Ok(released.map(|(socket, bytes)| ReleasedSocket {
+        descriptor: socket.into_raw_fd(),
+        bytes: bytes.into(),
+    }))
 }
 
 /// Lets the server keep the loop alive, or not.
 #[napi(catch_unwind)]
 pub fn server_set_ref(env: Env, id: u32, keep_alive: bool) -> Result<()> {
-    if let Some(listener) = environment(env)?.table.listener(id) {
-        listener.keep_alive(keep_alive);
+    if let Some(server) = environment(env)?.table.server(id) {
+        server.keep_alive(keep_alive);
     }
     Ok(())
 }
@@ -353,6 +448,7 @@ pub fn connect(
     context: u32,
     destination: ConnectOptions,
     options: ConnectionOptions,
+    security: Option<&External<Rc<ClientSecurity>>>,
 ) -> Result<u32> {
     let (environment, context) = accepting_context(env, context, MemberKind::Connection)?;
     let group = group(&environment, &options);
@@ -365,6 +461,7 @@ pub fn connect(
         protocols: destination.protocols,
         extensions: destination.extensions,
         headers: destination.headers,
+        security: security.map(|security| Rc::clone(security)).zip(destination.server_name),
     };
     Ok(Connection::connect(&context, &group, destination, &environment.pending()).id())
 }
@@ -451,7 +548,7 @@ pub fn connection_failure(env: Env, id: u32) -> Result<Option<FailureObject>> {
     let failure = table
         .connection(id)
         .and_then(|connection| connection.failure())
-        .or_else(|| table.listener(id).and_then(|listener| listener.failure()));
+        .or_else(|| table.server(id).and_then(|server| server.failure()));
     Ok(failure.map(failure_object))
 }
 
@@ -479,8 +576,8 @@ pub fn connection_info(env: Env, id: u32) -> Result<Option<ConnectionInfo>> {
 pub fn connection_timings(env: Env, id: u32) -> Result<Option<ConnectionTimings>> {
     let connection = environment(env)?.table.connection(id);
     Ok(connection.and_then(|connection| {
-        let [dns, connect, upgrade] = connection.timings()?.steps();
-        Some(ConnectionTimings { dns, connect, upgrade })
+        let [dns, connect, tls, upgrade] = connection.timings()?.steps();
+        Some(ConnectionTimings { dns, connect, tls, upgrade })
     }))
 }
 
@@ -560,5 +657,6 @@ fn failure_object(failure: Failure) -> FailureObject {
         address: failure.address,
         port: failure.port.map(u32::from),
         errors: if errors.is_empty() { None } else { Some(errors) },
+        is_of_tls: failure.is_of_tls,
     }
 }

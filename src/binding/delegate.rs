@@ -1,23 +1,17 @@
 //! Records and payloads on their way to JavaScript: one call for everything of a loop turn.
 //!
-//! The payload memory is ours and reference counted (N5). JavaScript sees it through external
-//! ArrayBuffers, as views into them are what it hands to its users; a region that has been handed out is
-//! never written again.
+//! The payload memory is ours ([`memory`](super::memory)).
 
-use std::cell::{Cell, RefCell, UnsafeCell};
-use std::ffi::c_void;
+use std::cell::{Cell, RefCell};
 use std::ptr;
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
 
 use napi_sys as sys;
 
 use super::environment::Environment;
+use super::memory::{Current, Memory};
+use super::values::{delete_reference, of_reference, refer_to};
 use crate::context::{Delegate, Kind, Record, Stash};
-
-/// Size of a shared memory block. A user who keeps one small message keeps one block, as with the
-/// read buffers of Node's own streams; larger blocks pin more, smaller ones are made more often.
-const BLOCK: usize = 64 * 1024;
 
 /// Words before the first record: cursor, count, muted, spare.
 const HEADER: usize = 4;
@@ -26,40 +20,11 @@ const COUNT: usize = 1;
 const MUTED: usize = 2;
 /// Words of a record.
 const WORDS: usize = 4;
+const _: () = assert!(size_of::<Record>() == WORDS * size_of::<u32>());
 
-/// Environment variable that makes Node behave like a host that allows no external buffers, so that
-/// this way can be tested there.
+/// Environment variable by which JavaScript gets copies in Node, too, as in a host that allows no external
+/// buffers: for programs that move what they get to other threads (`memory`).
 const COPIES: &str = "UVWS_COPY_BUFFERS";
-
-/// Memory shown to JavaScript.
-struct Block {
-    bytes: UnsafeCell<Box<[u8]>>,
-}
-
-// SAFETY: N5: only the environment's thread writes, and only to regions that no view covers yet; a
-// view that was transferred to another thread reads regions written before. The count is atomic, so
-// the last holder may free it from any thread.
-unsafe impl Send for Block {}
-// SAFETY: as above.
-unsafe impl Sync for Block {}
-
-/// The block being filled.
-struct Current {
-    block: Arc<Block>,
-    used: usize,
-}
-
-/// What a batch refers to by order.
-enum Extra {
-    Block(Arc<Block>),
-    Own(Vec<u8>),
-}
-
-/// Whether JavaScript has been given memory of ours. If not, it is still ours.
-enum Shown {
-    Yes(sys::napi_value),
-    No,
-}
 
 pub(super) struct JsDelegate {
     environment: Weak<Environment>,
@@ -71,7 +36,8 @@ pub(super) struct JsDelegate {
     /// Records that fit into it.
     capacity: usize,
     current: RefCell<Option<Current>>,
-    extras: RefCell<Vec<Extra>>,
+    /// What a batch refers to by order.
+    extras: RefCell<Vec<Memory>>,
     /// JavaScript cannot be called any more.
     silent: Cell<bool>,
     /// The host allows no memory of ours in ArrayBuffers: it gets copies, and no block lasts longer
@@ -112,9 +78,9 @@ impl JsDelegate {
         if !is_usable {
             return None;
         }
-        let records_ref = reference(env, records)?;
-        let Some(deliver) = reference(env, deliver) else {
-            delete(env, records_ref);
+        let records_ref = refer_to(env, records)?;
+        let Some(deliver) = refer_to(env, deliver) else {
+            delete_reference(env, records_ref);
             return None;
         };
         Some(Rc::new(Self {
@@ -137,7 +103,7 @@ impl JsDelegate {
         for slot in [&self.deliver, &self.records_ref] {
             let reference = slot.replace(ptr::null_mut());
             if !reference.is_null() {
-                delete(self.env, reference);
+                delete_reference(self.env, reference);
             }
         }
         self.extras.take();
@@ -145,14 +111,14 @@ impl JsDelegate {
     }
 
     fn word(&self, index: usize) -> u32 {
-        // SAFETY: N6: `index` is within the header, and the caller has checked `silent`.
+        // SAFETY: N6: `index` is within the header, and the array is there.
         let at = unsafe { self.records.add(index) };
         // SAFETY: N6, as above.
         unsafe { at.read() }
     }
 
     fn set_word(&self, index: usize, value: u32) {
-        // SAFETY: N6: `index` is within the header, and the caller has checked `silent`.
+        // SAFETY: N6: `index` is within the header, and the array is there.
         let at = unsafe { self.records.add(index) };
         // SAFETY: N6, as above; JavaScript is not running meanwhile.
         unsafe { at.write(value) };
@@ -172,8 +138,8 @@ impl JsDelegate {
         let mut scope = ptr::null_mut();
         // SAFETY: N1.
         unsafe { sys::napi_open_handle_scope(self.env, &raw mut scope) };
-        let deliver = value_of(self.env, self.deliver.get());
-        let records = value_of(self.env, self.records_ref.get());
+        let deliver = of_reference(self.env, self.deliver.get());
+        let records = of_reference(self.env, self.records_ref.get());
         let extras = self.extras_of(chunk);
         let mut argument_count = usize::from(!extras.is_null());
         loop {
@@ -247,100 +213,24 @@ impl JsDelegate {
         // SAFETY: N1, N3.
         unsafe { sys::napi_create_array_with_length(self.env, count, &raw mut array) };
         for (extra, index) in extras.into_iter().zip(0_u32..) {
-            let buffer = match extra {
-                Extra::Block(block) => self.show_block(block),
-                Extra::Own(bytes) => self.show_own(bytes),
-            };
+            let buffer = self.show(extra);
             // SAFETY: N1, N3: both values were made in the caller's scope.
             unsafe { sys::napi_set_element(self.env, array, index, buffer) };
         }
         array
     }
 
-    fn show_block(&self, block: Arc<Block>) -> sys::napi_value {
-        // SAFETY: N5: the boxed slice does not move; its address and length are read here.
-        let bytes = unsafe { &mut *block.bytes.get() };
-        let (data, len) = (bytes.as_mut_ptr().cast::<c_void>(), bytes.len());
-        let hint = Arc::into_raw(block).cast_mut().cast::<c_void>();
-        match self.show(data, len, drop_block, hint) {
-            Shown::Yes(buffer) => buffer,
-            Shown::No => {
-                // SAFETY: N5: nobody has taken the count that `hint` carries.
-                let block = unsafe { Arc::from_raw(hint.cast_const().cast::<Block>()) };
-                // SAFETY: N5: no write is under way; a batch is complete when it is shown.
-                self.copy_of(unsafe { &*block.bytes.get() })
+    fn show(&self, memory: Memory) -> sys::napi_value {
+        if self.copies.get() {
+            return memory.copy(self.env);
+        }
+        memory.show(self.env).unwrap_or_else(|(memory, status)| {
+            if status == sys::Status::napi_no_external_buffers_allowed {
+                self.copies.set(true);
+                self.current.take();
             }
-        }
-    }
-
-    fn show_own(&self, bytes: Vec<u8>) -> sys::napi_value {
-        let mut bytes = Box::new(bytes);
-        let (data, len) = (bytes.as_mut_ptr().cast::<c_void>(), bytes.len());
-        let hint = Box::into_raw(bytes).cast::<c_void>();
-        match self.show(data, len, drop_own, hint) {
-            Shown::Yes(buffer) => buffer,
-            // SAFETY: N5: nobody has taken the box that `hint` carries.
-            Shown::No => self.copy_of(&unsafe { Box::from_raw(hint.cast::<Vec<u8>>()) }),
-        }
-    }
-
-    /// Makes an ArrayBuffer of memory that `finalizer` frees through `hint`.
-    fn show(
-        &self,
-        data: *mut c_void,
-        len: usize,
-        finalizer: unsafe extern "C" fn(sys::napi_env, *mut c_void, *mut c_void),
-        hint: *mut c_void,
-    ) -> Shown {
-        let mut buffer = ptr::null_mut();
-        let status = if self.copies.get() {
-            sys::Status::napi_no_external_buffers_allowed
-        } else {
-            // SAFETY: N1, N5: from success on the finalizer owns what `hint` carries.
-            unsafe {
-                sys::napi_create_external_arraybuffer(
-                    self.env,
-                    data,
-                    len,
-                    Some(finalizer),
-                    hint,
-                    &raw mut buffer,
-                )
-            }
-        };
-        if status == sys::Status::napi_no_external_buffers_allowed {
-            self.copies.set(true);
-            self.current.take();
-            return Shown::No;
-        }
-        // The environment is ending. Node looks at that first, before it takes the finalizer.
-        let untouched = [
-            sys::Status::napi_pending_exception,
-            sys::Status::napi_cannot_run_js,
-            sys::Status::napi_closing,
-        ];
-        if untouched.contains(&status) {
-            return Shown::No;
-        }
-        // After any other failure Node may have taken the finalizer, so what `hint` carries is left to it.
-        Shown::Yes(buffer)
-    }
-
-    /// Makes an ArrayBuffer with a copy of `bytes`, for hosts that allow no memory of ours (Electron).
-    fn copy_of(&self, bytes: &[u8]) -> sys::napi_value {
-        let mut data = ptr::null_mut();
-        let mut buffer = ptr::null_mut();
-        // SAFETY: N1.
-        let status = unsafe {
-            sys::napi_create_arraybuffer(self.env, bytes.len(), &raw mut data, &raw mut buffer)
-        };
-        if status == sys::Status::napi_ok && !data.is_null() {
-            // SAFETY: N3: the new buffer has room for `bytes` and nobody has seen it yet.
-            unsafe {
-                ptr::copy_nonoverlapping(bytes.as_ptr(), data.cast::<u8>(), bytes.len());
-            }
-        }
-        buffer
+            memory.copy(self.env)
+        })
     }
 
     /// Numbers become free once JavaScript has heard of the end they had.
@@ -363,35 +253,22 @@ impl Delegate for JsDelegate {
             return None;
         }
         let mut current = self.current.borrow_mut();
-        let has_room = |current: &&mut Current| {
-            // SAFETY: the boxed slice does not move; only its length is read.
-            let len = unsafe { &*current.block.bytes.get() }.len();
-            len - current.used >= payload.len()
+        let put = current.as_mut().and_then(|current| current.put(payload));
+        let fresh = put.is_none();
+        let offset = match put {
+            Some(offset) => offset,
+            None => {
+                let next = current.insert(Current::new(payload));
+                self.extras.borrow_mut().push(next.memory());
+                next.put(payload)?
+            }
         };
-        let fresh = current.as_mut().filter(has_room).is_none();
-        if fresh {
-            let len = BLOCK.max(payload.len());
-            let bytes = UnsafeCell::new(vec![0; len].into_boxed_slice());
-            let block = Arc::new(Block { bytes });
-            self.extras.borrow_mut().push(Extra::Block(Arc::clone(&block)));
-            *current = Some(Current { block, used: 0 });
-        }
-        let current = current.as_mut()?;
-        let offset = current.used;
-        let base = current.block.bytes.get();
-        // SAFETY: N5: nothing refers to the boxed slice as a whole while its address is read.
-        let start = unsafe { (*base).as_mut_ptr() };
-        // SAFETY: N5: the region from `used` on has not been handed out, and there is room.
-        let to = unsafe { start.add(offset) };
-        // SAFETY: as above; the payload is in the receive buffer or a vector, not in this block.
-        unsafe { ptr::copy_nonoverlapping(payload.as_ptr(), to, payload.len()) };
-        current.used += payload.len();
         Some(Stash { offset: offset as u32, fresh })
     }
 
     fn hand_over(&self, payload: Vec<u8>) {
         if !self.silent.get() {
-            self.extras.borrow_mut().push(Extra::Own(payload));
+            self.extras.borrow_mut().push(Memory::Own(payload));
         }
     }
 
@@ -421,33 +298,4 @@ impl Delegate for JsDelegate {
             environment.context_ended(id);
         }
     }
-}
-
-fn reference(env: sys::napi_env, value: sys::napi_value) -> Option<sys::napi_ref> {
-    let mut reference = ptr::null_mut();
-    // SAFETY: N1, N3: a value of the call under way.
-    let status = unsafe { sys::napi_create_reference(env, value, 1, &raw mut reference) };
-    (status == sys::Status::napi_ok).then_some(reference)
-}
-
-fn value_of(env: sys::napi_env, reference: sys::napi_ref) -> sys::napi_value {
-    let mut value = ptr::null_mut();
-    // SAFETY: N1, N4: not deleted yet, as the delegate is not silent.
-    unsafe { sys::napi_get_reference_value(env, reference, &raw mut value) };
-    value
-}
-
-fn delete(env: sys::napi_env, reference: sys::napi_ref) {
-    // SAFETY: N1, N4: the slot it came from is null now.
-    unsafe { sys::napi_delete_reference(env, reference) };
-}
-
-unsafe extern "C" fn drop_block(_env: sys::napi_env, _data: *mut c_void, hint: *mut c_void) {
-    // SAFETY: N5: the count that `show_block` made.
-    drop(unsafe { Arc::from_raw(hint.cast_const().cast::<Block>()) });
-}
-
-unsafe extern "C" fn drop_own(_env: sys::napi_env, _data: *mut c_void, hint: *mut c_void) {
-    // SAFETY: N5: the box that `show_own` made.
-    drop(unsafe { Box::from_raw(hint.cast::<Vec<u8>>()) });
 }

@@ -19,7 +19,7 @@ use napi_sys as sys;
 use super::delegate::JsDelegate;
 use crate::context::Context;
 use crate::endpoint::Table;
-use crate::uv::Loop;
+use crate::uv::{Loop, UvError};
 
 /// Size of the buffer through which strings pass on their way to the wire.
 const SCRATCH: usize = 16 * 1024;
@@ -134,9 +134,9 @@ impl Environment {
     }
 
     /// Makes a context that delivers to `delegate`.
-    pub(super) fn open_context(&self, delegate: Rc<JsDelegate>) -> Result<u32, String> {
+    pub(super) fn open_context(&self, delegate: Rc<JsDelegate>) -> Result<u32, UvError> {
         if self.ending.get() {
-            return Err("the environment is ending".into());
+            return Err(UvError::EINVAL);
         }
         let id = self.last_context.get() + 1;
         self.last_context.set(id);
@@ -148,7 +148,7 @@ impl Environment {
         if let Err(error) = context.open() {
             delegate.silence();
             context.destroy();
-            return Err(error.to_string());
+            return Err(error);
         }
         Ok(id)
     }
@@ -170,6 +170,15 @@ impl Environment {
             self.contexts.borrow().values().map(|live| Rc::clone(&live.context)).collect();
         for context in contexts {
             context.flush();
+        }
+    }
+
+    /// Keeps the memory budgets of the contexts.
+    pub(super) fn balance(&self) {
+        let contexts: Vec<_> =
+            self.contexts.borrow().values().map(|live| Rc::clone(&live.context)).collect();
+        for context in contexts {
+            context.balance();
         }
     }
 

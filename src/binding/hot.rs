@@ -14,10 +14,12 @@ use napi_sys as sys;
 use super::delegate::JsDelegate;
 use super::environment::Environment;
 use super::publishing::publish;
-use super::values::{self, Call};
+use super::stats::connection_stats;
+use super::values::{self, Call, Unlent};
+use crate::context::copy;
 use crate::endpoint::{Connection, Pressure};
 use crate::protocol::Opcode;
-use crate::uv;
+use crate::uv::{wake, UvError};
 
 /// Bits of `send`'s flags.
 pub(super) const OPCODE: u32 = 0x0f;
@@ -29,6 +31,8 @@ const STRING: u32 = 1 << 7;
 
 /// Answer of `send` for a connection that is not open.
 const NOT_OPEN: i32 = -1;
+/// Answer of `send` if that has ended the connection, because too much was queued.
+const EXCESS: i32 = -2;
 
 type Body = fn(&Environment, &Call) -> sys::napi_value;
 
@@ -91,10 +95,11 @@ exports! {
     "feed" => feed,
     "feedEnd" => feed_end,
     "feedClosed" => feed_closed,
-    "outputBlocked" => output_blocked,
+    "outputPassedOn" => output_passed_on,
     "outputDrained" => output_drained,
     "publish" => publish,
     "flush" => flush,
+    "connectionStats" => connection_stats,
     "contextCreate" => context_create,
     "contextWake" => context_wake,
     "contextWakeToken" => context_wake_token,
@@ -113,31 +118,34 @@ unsafe fn enter(env: sys::napi_env, info: sys::napi_callback_info, body: Body) -
     let environment = unsafe { &*data.cast_const().cast::<Environment>() };
     match catch_unwind(AssertUnwindSafe(|| body(environment, &call))) {
         Ok(value) => value,
-        Err(_) => values::throw(env, "internal error in uvws"),
+        Err(_) => values::throw(env, None, "internal error in uvws"),
     }
 }
 
 /// Lends argument `index` as bytes: a view, an ArrayBuffer, a string as UTF-8, or nothing for
-/// anything else.
+/// anything else. Returns nothing if there is no memory for a string.
 pub(super) fn with_payload<T>(
     environment: &Environment,
     call: &Call,
     index: usize,
     read: impl Fn(&[u8]) -> T,
-) -> T {
-    call.with_bytes(index, &read)
-        .or_else(|| with_string(environment, call, index, &read))
-        .unwrap_or_else(|| read(&[]))
+) -> Option<T> {
+    call.with_bytes(index, &read).or_else(|| with_string(environment, call, index, &read))
 }
 
-/// Lends argument `index` as UTF-8, if it is a string.
+/// Lends argument `index` as UTF-8, or nothing if it is no string. Returns nothing if there is no memory
+/// for it.
 fn with_string<T>(
     environment: &Environment,
     call: &Call,
     index: usize,
     read: impl Fn(&[u8]) -> T,
 ) -> Option<T> {
-    call.with_string(index, &mut environment.scratch.borrow_mut(), read)
+    match call.with_string(index, &mut environment.scratch.borrow_mut(), &read) {
+        Ok(outcome) => Some(outcome),
+        Err(Unlent::NoString) => Some(read(&[])),
+        Err(Unlent::NoMemory) => None,
+    }
 }
 
 pub(super) fn opcode(number: u32) -> Opcode {
@@ -148,11 +156,19 @@ pub(super) fn opcode(number: u32) -> Opcode {
     }
 }
 
-fn pressure(env: sys::napi_env, outcome: Option<Option<Pressure>>) -> sys::napi_value {
+fn pressure(
+    environment: &Environment,
+    env: sys::napi_env,
+    outcome: Option<Option<Pressure>>,
+) -> sys::napi_value {
+    if outcome == Some(Some(Pressure::Scarce)) {
+        environment.balance();
+    }
     let answer = match outcome.flatten() {
         None => NOT_OPEN,
         Some(Pressure::Low) => 0,
-        Some(Pressure::High) => 1,
+        Some(Pressure::High | Pressure::Scarce) => 1,
+        Some(Pressure::Excess) => EXCESS,
     };
     values::int32(env, answer)
 }
@@ -168,12 +184,15 @@ fn send(environment: &Environment, call: &Call) -> sys::napi_value {
     let outcome = environment.table.with_connection(id, |connection| {
         let transmit = |bytes: &[u8]| connection.send(opcode, fin, bytes, notify, compress);
         let sent = match flags & STRING {
-            0 => None,
+            0 => with_payload(environment, call, 1, transmit),
             _ => with_string(environment, call, 1, transmit),
         };
-        sent.unwrap_or_else(|| with_payload(environment, call, 1, transmit))
+        sent.unwrap_or_else(|| {
+            connection.lacks_memory();
+            Some(Pressure::Excess)
+        })
     });
-    pressure(call.env, outcome)
+    pressure(environment, call.env, outcome)
 }
 
 fn control_frame(environment: &Environment, call: &Call, opcode: Opcode) -> sys::napi_value {
@@ -184,9 +203,9 @@ fn control_frame(environment: &Environment, call: &Call, opcode: Opcode) -> sys:
     let outcome = environment.table.with_connection(id, |connection| {
         with_payload(environment, call, 1, |bytes| {
             connection.send(opcode, true, bytes, notify, false)
-        })
+        })?
     });
-    pressure(call.env, outcome)
+    pressure(environment, call.env, outcome)
 }
 
 /// `ping(id, data, flags)`.
@@ -276,17 +295,21 @@ fn write_raw(environment: &Environment, call: &Call) -> sys::napi_value {
     let Some(id) = call.u32(0) else { return values::int32(call.env, NOT_OPEN) };
     let notify = call.u32(2).unwrap_or(0) & NOTIFY != 0;
     let outcome = environment.table.with_connection(id, |connection| {
-        with_payload(environment, call, 1, |bytes| connection.write_raw(bytes, notify))
+        with_payload(environment, call, 1, |bytes| connection.write_raw(bytes, notify))?
     });
-    pressure(call.env, outcome)
+    pressure(environment, call.env, outcome)
 }
 
 /// `feed(id, bytes)`: whether more is wanted.
 fn feed(environment: &Environment, call: &Call) -> sys::napi_value {
     if let Some(connection) = call.u32(0).and_then(|id| environment.table.connection(id)) {
         // A copy: frames are unmasked in place, and the bytes may still be somebody else's.
-        if let Some(mut bytes) = call.with_bytes(1, <[u8]>::to_vec) {
-            return values::boolean(call.env, connection.feed(&mut bytes));
+        match call.with_bytes(1, |bytes| copy([bytes])) {
+            Some(Some(mut bytes)) => {
+                return values::boolean(call.env, connection.feed(&mut bytes));
+            }
+            Some(None) => connection.lacks_memory_for_input(),
+            None => {}
         }
     }
     values::boolean(call.env, true)
@@ -302,22 +325,16 @@ fn feed_closed(environment: &Environment, call: &Call) -> sys::napi_value {
     with_connection(environment, call, |connection| connection.feed_closed())
 }
 
-/// `outputBlocked(id)`.
-fn output_blocked(environment: &Environment, call: &Call) -> sys::napi_value {
-    set_blocked(environment, call, true)
+/// `outputPassedOn(id, length, isFull)`.
+fn output_passed_on(environment: &Environment, call: &Call) -> sys::napi_value {
+    let len = call.u32(1).unwrap_or(0) as usize;
+    let is_full = call.u32(2).unwrap_or(0) != 0;
+    with_connection(environment, call, |connection| connection.output_passed_on(len, is_full))
 }
 
 /// `outputDrained(id)`.
 fn output_drained(environment: &Environment, call: &Call) -> sys::napi_value {
-    set_blocked(environment, call, false)
-}
-
-fn set_blocked(environment: &Environment, call: &Call, is_blocked: bool) -> sys::napi_value {
-    with_connection(environment, call, |connection| {
-        if let Some(transport) = connection.transport() {
-            transport.set_blocked(is_blocked);
-        }
-    })
+    with_connection(environment, call, |connection| connection.output_drained())
 }
 
 /// `flush()`.
@@ -334,14 +351,15 @@ fn context_create(environment: &Environment, call: &Call) -> sys::napi_value {
     };
     // SAFETY: N1, N3: arguments of the call under way.
     let delegate = unsafe { JsDelegate::new(&environment, deliver, records) };
-    let Some(delegate) = delegate else {
-        return values::throw(call.env, "contextCreate needs a function and a Uint32Array");
-    };
-    match environment.open_context(Rc::clone(&delegate)) {
+    let created = delegate.ok_or(UvError::EINVAL).and_then(|delegate| {
+        let id = environment.open_context(Rc::clone(&delegate));
+        id.inspect_err(|_| delegate.silence())
+    });
+    match created {
         Ok(id) => values::uint32(call.env, id),
-        Err(message) => {
-            delegate.silence();
-            values::throw(call.env, &format!("The context could not be created: {message}"))
+        Err(error) => {
+            let message = format!("The context could not be created: {error}");
+            values::throw(call.env, Some(&error.name()), &message)
         }
     }
 }
@@ -350,7 +368,7 @@ fn context_create(environment: &Environment, call: &Call) -> sys::napi_value {
 fn context_wake(environment: &Environment, call: &Call) -> sys::napi_value {
     let context = call.u32(0).and_then(|id| environment.context(id));
     let woken =
-        context.is_some_and(|context| !context.is_ending() && uv::wake::wake(context.wake_token()));
+        context.is_some_and(|context| !context.is_ending() && wake::wake(context.wake_token()));
     values::boolean(call.env, woken)
 }
 
@@ -372,6 +390,6 @@ fn wake_by_token(_environment: &Environment, call: &Call) -> sys::napi_value {
     let status = unsafe {
         sys::napi_get_value_bigint_uint64(call.env, argument, &raw mut token, &raw mut lossless)
     };
-    let woken = status == sys::Status::napi_ok && lossless && uv::wake::wake(token);
+    let woken = status == sys::Status::napi_ok && lossless && wake::wake(token);
     values::boolean(call.env, woken)
 }

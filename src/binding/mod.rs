@@ -12,16 +12,27 @@
 //!   the instance data keeps alive until its finalizer, after which no function can be called.
 //! - **N3 scope**: values are used only within the handle scope that was open when they were made.
 //! - **N4 refs**: a reference is deleted once, at the latest in the cleanup hook.
-//! - **N5 block**: a memory block shown to JavaScript is reference counted; the finalizer of its
-//!   ArrayBuffer holds one count, so it outlives every view, and detaching it frees nothing of ours.
-//! - **N6 records**: the record array is `lib/`'s own and never detached; while a delegate is not
-//!   silent, its reference keeps the array alive and its memory in place.
+//! - **N5 memory**: memory shown to JavaScript is freed by the finalizer of its ArrayBuffer; a block,
+//!   which is reference counted, by the last holder of a count, of which that is one. So it outlives
+//!   every view that its environment has, and detaching it frees nothing of ours.
+//! - **N6 records**: the record array is `lib/`'s own and never detached, so its memory stays in place.
+//!   It is kept alive by a reference until the delegate is silent, which whoever uses it asks first, and
+//!   by the handle scope of a delivery until that ends, whatever happens meanwhile. `lib/` gives it to
+//!   another context once the last record of this one has been delivered. What ran behind that record may
+//!   have thrown, and then the header is read once more: it is of the new one then, which is between two
+//!   deliveries and has nothing left, either.
 
+mod admission;
 mod control;
 mod delegate;
 mod environment;
+#[cfg(feature = "faults")]
+mod faults;
 mod hot;
+mod memory;
 mod publishing;
+mod stats;
+mod tls;
 mod values;
 
 use napi::bindgen_prelude::*;

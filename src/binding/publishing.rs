@@ -13,7 +13,8 @@ const CLOSE_ON_OVERFLOW: u32 = 1 << 8;
 const UNLIMITED: u32 = u32::MAX;
 
 /// `publish(context, data, flags, receivers)`: returns how many have got the message. `receivers` is
-/// `[count, except, maxBackpressure, ...numbers]`, of which the first `count` numbers count.
+/// `[count, except, maxBackpressure, ...numbers]`, of which the first `count` numbers count. Throws if there
+/// is no memory for a string.
 pub(super) fn publish(environment: &Environment, call: &Call) -> sys::napi_value {
     let context = call.u32(0).and_then(|id| environment.context(id));
     let (Some(context), Some(flags)) = (context, call.u32(2)) else {
@@ -22,7 +23,7 @@ pub(super) fn publish(environment: &Environment, call: &Call) -> sys::napi_value
     let sent = call.with_numbers(3, |receivers| {
         let Some((&[count, except, max_backpressure], numbers)) = receivers.split_first_chunk()
         else {
-            return 0;
+            return Some(0);
         };
         let numbers = numbers.get(..count as usize).unwrap_or(numbers);
         let limit = match max_backpressure {
@@ -38,5 +39,11 @@ pub(super) fn publish(environment: &Environment, call: &Call) -> sys::napi_value
                 .send(numbers, except, limit, overflow)
         })
     });
-    values::uint32(call.env, sent.unwrap_or(0))
+    if context.budget().is_over() {
+        context.balance();
+    }
+    match sent.unwrap_or(Some(0)) {
+        Some(sent) => values::uint32(call.env, sent),
+        None => values::throw(call.env, Some("ENOMEM"), "There is no memory for the message"),
+    }
 }

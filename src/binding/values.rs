@@ -1,12 +1,20 @@
 //! Reading and making JavaScript values with plain Node-API calls.
 
-use std::ffi::c_void;
+use std::ffi::{c_void, CString};
 use std::ptr;
 
 use napi_sys as sys;
 
 /// The most arguments that a function of the hot plane takes.
 const ARGUMENTS: usize = 4;
+
+/// Why a string argument cannot be lent.
+pub(super) enum Unlent {
+    /// It is none.
+    NoString,
+    /// There is no memory for it.
+    NoMemory,
+}
 
 /// A call from JavaScript with its arguments, in a fixed array.
 pub(super) struct Call {
@@ -91,23 +99,7 @@ impl Call {
         index: usize,
         read: impl FnOnce(&[u32]) -> T,
     ) -> Option<T> {
-        let argument = *self.args.get(index)?;
-        let (mut kind, mut len, mut data) = (0, 0, ptr::null_mut());
-        // SAFETY: N1, N3: an argument of the call under way; results that are not wanted may be null.
-        let status = unsafe {
-            sys::napi_get_typedarray_info(
-                self.env,
-                argument,
-                &raw mut kind,
-                &raw mut len,
-                &raw mut data,
-                ptr::null_mut(),
-                ptr::null_mut(),
-            )
-        };
-        if status != sys::Status::napi_ok || kind != sys::TypedarrayType::uint32_array {
-            return None;
-        }
+        let (data, len) = self.typed_array(index, sys::TypedarrayType::uint32_array)?;
         let numbers: &[u32] = if data.is_null() || len == 0 {
             &[]
         } else {
@@ -118,14 +110,48 @@ impl Call {
         Some(read(numbers))
     }
 
+    /// Writes `values` into a Float64Array argument, as far as it has room for them.
+    pub(super) fn write_numbers(&self, index: usize, values: &[f64]) {
+        let array = self.typed_array(index, sys::TypedarrayType::float64_array);
+        let Some((data, len)) = array.filter(|(data, _)| !data.is_null()) else { return };
+        // SAFETY: N3: the argument keeps the memory alive, which is aligned for its elements, has `len` of
+        // them, and is nobody else's while no JavaScript runs.
+        unsafe {
+            ptr::copy_nonoverlapping(values.as_ptr(), data.cast::<f64>(), len.min(values.len()));
+        }
+    }
+
+    /// The memory of an argument that is a typed array of `kind`, and its length in elements.
+    fn typed_array(
+        &self,
+        index: usize,
+        kind: sys::napi_typedarray_type,
+    ) -> Option<(*mut c_void, usize)> {
+        let argument = *self.args.get(index)?;
+        let (mut found, mut len, mut data) = (0, 0, ptr::null_mut());
+        // SAFETY: N1, N3: an argument of the call under way; results that are not wanted may be null.
+        let status = unsafe {
+            sys::napi_get_typedarray_info(
+                self.env,
+                argument,
+                &raw mut found,
+                &raw mut len,
+                &raw mut data,
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
+        };
+        (status == sys::Status::napi_ok && found == kind).then_some((data, len))
+    }
+
     /// Lends a string argument as UTF-8 to `read`, through `scratch` if it fits there.
     pub(super) fn with_string<T>(
         &self,
         index: usize,
         scratch: &mut Vec<u8>,
         read: impl FnOnce(&[u8]) -> T,
-    ) -> Option<T> {
-        let argument = *self.args.get(index)?;
+    ) -> Result<T, Unlent> {
+        let argument = *self.args.get(index).ok_or(Unlent::NoString)?;
         let mut len = 0;
         let capacity = scratch.len();
         // SAFETY: N1, N3; at most `capacity` bytes are written, a NUL among them.
@@ -139,31 +165,34 @@ impl Call {
             )
         };
         if status != sys::Status::napi_ok {
-            return None;
+            return Err(Unlent::NoString);
         }
         // Node-API cuts at a character that does not fit whole: within 4 bytes of the end the
         // string may have been cut.
         if len + 4 < capacity {
-            return Some(read(scratch.get(..len).unwrap_or_default()));
+            return Ok(read(scratch.get(..len).unwrap_or_default()));
         }
-        string(self.env, argument).map(|text| read(text.as_bytes()))
+        text(self.env, argument).map(|text| read(&text))
     }
 
     pub(super) fn string(&self, index: usize) -> Option<String> {
-        string(self.env, *self.args.get(index)?)
+        let text = text(self.env, *self.args.get(index)?).ok()?;
+        Some(String::from_utf8_lossy(&text).into_owned())
     }
 }
 
-/// Copies a string value. Lone surrogates become U+FFFD.
-fn string(env: sys::napi_env, value: sys::napi_value) -> Option<String> {
+/// Copies a string value as UTF-8. Lone surrogates become U+FFFD.
+fn text(env: sys::napi_env, value: sys::napi_value) -> Result<Vec<u8>, Unlent> {
     let mut len = 0;
     // SAFETY: N1, N3; without a buffer the length alone is returned.
     let status =
         unsafe { sys::napi_get_value_string_utf8(env, value, ptr::null_mut(), 0, &raw mut len) };
     if status != sys::Status::napi_ok {
-        return None;
+        return Err(Unlent::NoString);
     }
-    let mut bytes = vec![0_u8; len + 1];
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len + 1).map_err(|_| Unlent::NoMemory)?;
+    bytes.resize(len + 1, 0_u8);
     // SAFETY: N1, N3; the buffer has room for the string and its NUL.
     let status = unsafe {
         sys::napi_get_value_string_utf8(
@@ -175,7 +204,11 @@ fn string(env: sys::napi_env, value: sys::napi_value) -> Option<String> {
         )
     };
     bytes.truncate(len);
-    (status == sys::Status::napi_ok).then(|| String::from_utf8_lossy(&bytes).into_owned())
+    if status == sys::Status::napi_ok {
+        Ok(bytes)
+    } else {
+        Err(Unlent::NoString)
+    }
 }
 
 pub(super) fn int32(env: sys::napi_env, value: i32) -> sys::napi_value {
@@ -207,9 +240,33 @@ pub(super) fn boolean(env: sys::napi_env, value: bool) -> sys::napi_value {
 }
 
 /// Throws an `Error` and returns nothing, as a callback that throws must.
-pub(super) fn throw(env: sys::napi_env, message: &str) -> sys::napi_value {
-    let text = std::ffi::CString::new(message.replace('\0', " ")).unwrap_or_default();
-    // SAFETY: N1; the text ends with a NUL.
-    unsafe { sys::napi_throw_error(env, ptr::null(), text.as_ptr()) };
+pub(super) fn throw(env: sys::napi_env, code: Option<&str>, message: &str) -> sys::napi_value {
+    let text = |text: &str| CString::new(text.replace('\0', " ")).unwrap_or_default();
+    let (code, message) = (code.map(text), text(message));
+    let code = code.as_ref().map_or(ptr::null(), |code| code.as_ptr());
+    // SAFETY: N1; both texts end with a NUL, and there may be no code.
+    unsafe { sys::napi_throw_error(env, code, message.as_ptr()) };
     ptr::null_mut()
+}
+
+/// Makes a reference, which keeps its value alive.
+pub(super) fn refer_to(env: sys::napi_env, value: sys::napi_value) -> Option<sys::napi_ref> {
+    let mut reference = ptr::null_mut();
+    // SAFETY: N1, N3.
+    let status = unsafe { sys::napi_create_reference(env, value, 1, &raw mut reference) };
+    (status == sys::Status::napi_ok).then_some(reference)
+}
+
+/// The value of a reference that is not deleted.
+pub(super) fn of_reference(env: sys::napi_env, reference: sys::napi_ref) -> sys::napi_value {
+    let mut value = ptr::null_mut();
+    // SAFETY: N1, N4.
+    unsafe { sys::napi_get_reference_value(env, reference, &raw mut value) };
+    value
+}
+
+/// Deletes a reference whose place has been emptied.
+pub(super) fn delete_reference(env: sys::napi_env, reference: sys::napi_ref) {
+    // SAFETY: N1, N4.
+    unsafe { sys::napi_delete_reference(env, reference) };
 }

@@ -2,9 +2,10 @@
 //!
 //! A member has at most one deadline at a time and says itself what it is; the heap holds hints.
 //! A hint that no longer matches its member is stale and skipped, so disarming costs nothing.
-//! Stale hints are swept when they outnumber the members, which bounds the heap.
+//! Stale hints are swept when there are twice as many hints as deadlines were left by the last sweep,
+//! which bounds the heap and costs each hint little.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
@@ -14,18 +15,27 @@ use super::members::{Member, Members};
 /// Hints below this count are never swept: sweeping costs more than they do.
 const SWEEP_FROM: usize = 64;
 
-#[derive(Default)]
 pub(super) struct Deadlines {
     /// (when, place), earliest first.
     heap: RefCell<BinaryHeap<Reverse<(u64, u32)>>>,
+    /// How many hints there are at the next sweep.
+    sweep_at: Cell<usize>,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { heap: RefCell::default(), sweep_at: Cell::new(SWEEP_FROM) }
+    }
 }
 
 impl Deadlines {
     /// Adds a hint. Returns whether it is now the earliest.
     pub(super) fn arm(&self, place: u32, when: u64, members: &Members) -> bool {
         let mut heap = self.heap.borrow_mut();
-        if heap.len() >= SWEEP_FROM + 2 * members.len() {
+        if heap.len() >= self.sweep_at.get() {
             heap.retain(|Reverse((when, place))| is_current(*when, *place, members));
+            heap.shrink_to(SWEEP_FROM);
+            self.sweep_at.set(2 * heap.len().max(SWEEP_FROM));
         }
         let earliest = heap.peek().is_none_or(|Reverse((first, _))| when < *first);
         heap.push(Reverse((when, place)));

@@ -1,5 +1,6 @@
 //! Connections and listeners, as their context sees them.
 
+use std::collections::BinaryHeap;
 use std::rc::Rc;
 
 use super::Stats;
@@ -22,9 +23,9 @@ pub(crate) trait Member {
     fn retire(&self);
     /// The context is destroyed: close every handle now.
     fn end(&self);
-    /// Writes out what is corked.
+    /// Writes out what is corked, if anything.
     fn flush(&self);
-    /// Goes on with bytes that were put aside.
+    /// Goes on with bytes that were put aside, if it has asked for that.
     fn resume(&self);
     /// The deadline that is armed, in the loop's milliseconds; 0 for none.
     fn deadline(&self) -> u64;
@@ -34,6 +35,16 @@ pub(crate) trait Member {
     fn set_ref(&self, keep_alive: bool);
     /// Adds itself to the figures.
     fn count(&self, stats: &mut Stats);
+    /// Brings its account with the context's budget up to date.
+    fn settle(&self) {}
+    /// Bytes on that account.
+    fn account(&self) -> usize {
+        0
+    }
+    /// Ends because it holds most, and holds nothing any more.
+    fn evict(&self) {}
+    /// There is room in the budget: whoever was not read from is again.
+    fn release(&self) {}
 }
 
 /// A slab: places are stable and reused.
@@ -47,11 +58,6 @@ impl Members {
     /// Whether nobody is left.
     pub(crate) fn is_empty(&self) -> bool {
         self.free.len() == self.places.len()
-    }
-
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.places.len() - self.free.len()
     }
 
     /// Adds a member and returns its place.
@@ -82,6 +88,15 @@ impl Members {
     /// Finds a member.
     pub(crate) fn get(&self, place: u32) -> Option<&Rc<dyn Member>> {
         self.places.get(place as usize)?.as_ref()
+    }
+
+    /// What each member holds that holds something, and its place, largest first.
+    pub(crate) fn holders(&self) -> BinaryHeap<(usize, u32)> {
+        let accounts = self.places.iter().zip(0_u32..).filter_map(|(member, place)| {
+            let account = member.as_ref()?.account();
+            (account > 0).then_some((account, place))
+        });
+        accounts.collect()
     }
 
     /// Returns all members, so that they can be called while the registry changes.

@@ -21,19 +21,23 @@
 //! callback; the last one finalises the context from inside that callback. The count decides when
 //! promises settle. It does not decide memory: each handle holds its owner by a strong reference.
 
+mod budget;
 mod buffers;
 mod deadlines;
 mod log;
 mod members;
 mod outbox;
+mod slice;
 #[cfg(target_os = "linux")]
 mod sockets;
 mod stats;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
+use std::time::Instant;
 
-pub(crate) use buffers::BufferPool;
+use budget::Budget;
+pub(crate) use buffers::{append, copy, BufferPool};
 pub(crate) use log::{Log, Span};
 pub(crate) use members::{Member, MemberKind, Members};
 pub(crate) use outbox::{Kind, Outbox, Record, Stash};
@@ -46,6 +50,7 @@ use crate::uv::{
 };
 pub(crate) use crate::uv::{Job, Work, WorkOwner};
 use deadlines::Deadlines;
+use slice::{Slice, SLICE};
 
 /// Bytes that one read may bring. Large enough that a burst of small messages is one read, small
 /// enough to stay in the second-level cache.
@@ -58,6 +63,11 @@ const ROUNDS: u32 = 8;
 /// Bytes that members may unpack from their input in one turn of the loop. A few milliseconds' work;
 /// more of it would hold up timers and other connections.
 const ALLOWANCE: usize = 1024 * 1024;
+
+/// Deadlines that are looked at in one turn of the loop. A member answers with a write, at most, so that is
+/// some milliseconds' work; and members whose deadlines fell due while the loop was held up, all at once,
+/// are spread again.
+const DUE: usize = 1024;
 
 /// Where a context stands. The order of the variants is the order of a life.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -107,6 +117,9 @@ pub(crate) struct Context {
     wake: OnceCell<Wake>,
     #[cfg(target_os = "linux")]
     sockets: OnceCell<Rc<crate::uv::Sockets>>,
+    /// The set was served in this turn of the loop.
+    #[cfg(target_os = "linux")]
+    served: Cell<bool>,
     /// Handles whose close callback has not run.
     handles: Cell<u32>,
     turn_wanted: Cell<bool>,
@@ -115,13 +128,19 @@ pub(crate) struct Context {
 
     members: RefCell<Members>,
     ended_listeners: RefCell<Vec<u32>>,
-    dirty: RefCell<Vec<Rc<dyn Member>>>,
-    resumable: RefCell<Vec<Rc<dyn Member>>>,
+    /// Places of members to flush, and to resume. One that has left may have been followed by another,
+    /// which can be asked in vain.
+    dirty: RefCell<Vec<u32>>,
+    resumable: RefCell<Vec<u32>>,
     /// Owners of closed sockets, which are to hear of it.
     closed: RefCell<Vec<Rc<dyn StreamOwner>>>,
     allowance: Rc<Cell<usize>>,
+    slice: Slice,
+    /// Something was left to the next turn, which begins when the loop has polled.
+    put_off: Cell<bool>,
     outbox: Outbox,
     deadlines: Deadlines,
+    budget: Budget,
     receive_buffer: OnceCell<ReceiveBuffer>,
     buffers: BufferPool,
     log: Log,
@@ -146,6 +165,8 @@ impl Context {
             wake: OnceCell::new(),
             #[cfg(target_os = "linux")]
             sockets: OnceCell::new(),
+            #[cfg(target_os = "linux")]
+            served: Cell::new(false),
             handles: Cell::new(0),
             turn_wanted: Cell::new(false),
             timer_fired: Cell::new(false),
@@ -155,8 +176,11 @@ impl Context {
             resumable: RefCell::new(Vec::new()),
             closed: RefCell::new(Vec::new()),
             allowance: Rc::new(Cell::new(ALLOWANCE)),
+            slice: Slice::default(),
+            put_off: Cell::new(false),
             outbox: Outbox::default(),
             deadlines: Deadlines::default(),
+            budget: Budget::default(),
             receive_buffer: OnceCell::new(),
             buffers: BufferPool::default(),
             log: Log::default(),
@@ -170,9 +194,9 @@ impl Context {
         let idle = Idle::new(self.on, self.clone_as_idle())?;
         self.handle_opened();
         let _ = self.idle.set(idle);
-        let check = Check::start(self.on, self.clone_as_check())?;
+        let check = Check::new(self.on, self.clone_as_check())?;
         self.handle_opened();
-        let _ = self.check.set(check);
+        self.check.get_or_init(|| check).start()?;
         let timer = Timer::new(self.on, self.clone_as_timer())?;
         self.handle_opened();
         let _ = self.timer.set(timer);
@@ -262,23 +286,34 @@ impl Context {
         self.want_turn();
     }
 
-    /// Queues a message.
-    pub(crate) fn record_message(&self, id: u32, binary: bool, payload: MessagePayload<'_>) {
-        self.outbox.push_message(&*self.delegate, id, binary, payload);
-        self.counters.message_received();
-        self.want_turn();
+    /// Queues a message. Returns false if there is no memory for it.
+    pub(crate) fn record_message(
+        &self,
+        id: u32,
+        binary: bool,
+        payload: MessagePayload<'_>,
+    ) -> bool {
+        let is_queued = self.outbox.push_message(&*self.delegate, id, binary, payload);
+        if is_queued {
+            self.counters.message_received();
+            self.want_turn();
+        }
+        is_queued
     }
 
-    /// Queues bytes for the stream under a bridged connection.
-    pub(crate) fn record_output(&self, id: u32, bytes: &[u8]) {
-        self.outbox.push_output(&*self.delegate, id, bytes);
+    /// Queues bytes for the stream under a bridged connection. Returns false if there is no memory for
+    /// them.
+    pub(crate) fn record_output(&self, id: u32, bytes: &[u8]) -> bool {
+        let is_queued = self.outbox.push_output(&*self.delegate, id, bytes);
         self.want_turn();
+        is_queued
     }
 
-    /// Queues a copy of what a tapped connection has read.
-    pub(crate) fn record_input(&self, id: u32, bytes: &[u8]) {
-        self.outbox.push_input(&*self.delegate, id, bytes);
+    /// Queues a copy of what a tapped connection has read. Returns false if there is no memory for it.
+    pub(crate) fn record_input(&self, id: u32, bytes: &[u8]) -> bool {
+        let is_queued = self.outbox.push_input(&*self.delegate, id, bytes);
         self.want_turn();
+        is_queued
     }
 
     fn want_turn(&self) {
@@ -303,6 +338,10 @@ impl Context {
         self.end_if_deserted();
     }
 
+    fn member(&self, place: u32) -> Option<Rc<dyn Member>> {
+        self.members.borrow().get(place).map(Rc::clone)
+    }
+
     /// Remembers a listener whose end must be told after the ends of all connections.
     pub(crate) fn listener_ended(&self, id: u32) {
         if self.state.get() >= State::Destroying {
@@ -313,8 +352,8 @@ impl Context {
     }
 
     /// Marks a member as written to; it is flushed at the end of the turn.
-    pub(crate) fn mark_dirty(&self, member: Rc<dyn Member>) {
-        self.dirty.borrow_mut().push(member);
+    pub(crate) fn mark_dirty(&self, place: u32) {
+        self.dirty.borrow_mut().push(place);
         if self.depth.get() == 0 {
             self.want_turn();
         }
@@ -334,9 +373,15 @@ impl Context {
         &self.allowance
     }
 
+    /// Whether to go on in this turn of the loop. The first question in each phase of it is answered by
+    /// yes.
+    pub(crate) fn may_go_on(&self) -> bool {
+        !self.slice.is_over()
+    }
+
     /// Asks that the member's `resume` runs once the current delivery is over.
-    pub(crate) fn mark_resumable(&self, member: Rc<dyn Member>) {
-        self.resumable.borrow_mut().push(member);
+    pub(crate) fn mark_resumable(&self, place: u32) {
+        self.resumable.borrow_mut().push(place);
         self.want_turn();
     }
 
@@ -356,7 +401,7 @@ impl Context {
     /// Lets all members keep the loop alive, or none.
     pub(crate) fn set_ref(&self, keep_alive: bool) {
         self.keep_alive.set(keep_alive);
-        self.hold_while_ending();
+        self.hold();
         let members = self.members.borrow().snapshot();
         for member in members {
             member.set_ref(keep_alive);
@@ -375,6 +420,7 @@ impl Context {
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = Stats::from_counters(&self.counters);
         stats.handles = self.handles.get();
+        self.budget.count(&mut stats);
         self.for_each(|member| member.count(&mut stats));
         if self.state.get() >= State::Destroying {
             stats.closing = stats.handles;
@@ -439,16 +485,17 @@ impl Context {
 
     fn enter(&self, state: State) {
         self.state.set(state);
-        self.hold_while_ending();
+        self.hold();
         self.record(Record::new(Kind::State, 0, self.id, state as u32, 0));
     }
 
-    /// A context that is ending keeps the loop alive until it has: its members may not, as a paused
-    /// connection does not. The wake handle, which is always active, stands in for them.
-    fn hold_while_ending(&self) {
+    /// A context that is ending keeps the loop alive until it has, and so does one whose members wait for
+    /// room in its budget: members may not, as a paused connection does not. The wake handle, which is
+    /// always active, stands in for them.
+    fn hold(&self) {
         let is_ending = matches!(self.state.get(), State::Draining | State::Closing);
         if let Some(wake) = self.wake.get() {
-            wake.set_ref(is_ending && self.keep_alive.get());
+            wake.set_ref((is_ending || self.budget.is_tight()) && self.keep_alive.get());
         }
     }
 
@@ -554,10 +601,15 @@ impl Context {
             return;
         }
         for _ in 0..ROUNDS {
+            let begun = self.outbox.is_telling().then(Instant::now);
             if !self.outbox.is_empty() {
                 self.deliver();
             }
             self.flush();
+            if let Some(begun) = begun {
+                self.outbox.learn(begun.elapsed(), SLICE);
+            }
+            self.balance();
             if self.destroy_queued.get() {
                 self.enter_destroying();
                 return;
@@ -572,13 +624,20 @@ impl Context {
             if self.outbox.is_empty() && self.allowance.get() == 0 {
                 return;
             }
+            if self.slice.is_over() {
+                return self.put_off.set(true);
+            }
             self.run_resumable();
         }
         self.flush();
     }
 
-    /// Lets the loop block again, unless a deadline is still to be looked at.
+    /// Lets the loop block again, unless a deadline is still to be looked at, or sockets to be served.
     fn turn_is_over(&self) {
+        #[cfg(target_os = "linux")]
+        if self.sockets_wait() {
+            return;
+        }
         if !self.timer_fired.get() && self.turn_wanted.replace(false) {
             if let Some(idle) = self.idle.get() {
                 idle.stop();
@@ -599,8 +658,10 @@ impl Context {
     pub(crate) fn flush(&self) {
         while !self.dirty.borrow().is_empty() {
             let mut dirty = self.dirty.take();
-            for member in dirty.drain(..) {
-                member.flush();
+            for place in dirty.drain(..) {
+                if let Some(member) = self.member(place) {
+                    member.flush();
+                }
             }
             // Keep the allocation, unless a flush made somebody dirty again.
             let mut current = self.dirty.borrow_mut();
@@ -619,27 +680,31 @@ impl Context {
 
     /// Resumes members, the first one first, as long as they may unpack something.
     fn run_resumable(&self) {
-        let mut members = self.resumable.take().into_iter();
+        let mut places = self.resumable.take().into_iter();
         while self.allowance.get() > 0 {
-            match members.next() {
-                Some(member) => member.resume(),
-                None => return,
+            let Some(place) = places.next() else { return };
+            if let Some(member) = self.member(place) {
+                member.resume();
             }
         }
         // Those who did not get their turn are in front of those who want another.
-        self.resumable.borrow_mut().splice(..0, members);
+        self.resumable.borrow_mut().splice(..0, places);
     }
 
     /// Calls the members whose deadline has passed.
     fn enforce_deadlines(self: &Rc<Self>) {
         let now = self.on.now();
+        let grace = self.budget.deadline();
+        if grace != 0 && now >= grace {
+            self.end_grace();
+        }
         let closing = self.closing_timeout.get();
         if closing != 0 && now >= closing {
             self.closing_timeout.set(0);
             self.destroy();
             return;
         }
-        loop {
+        for _ in 0..DUE {
             let due = self.deadlines.pop_due(now, &self.members.borrow());
             let Some(member) = due else { break };
             member.deadline_reached();
@@ -647,10 +712,11 @@ impl Context {
         self.rearm();
     }
 
-    /// Sets the timer to whatever comes first: a member's deadline or the end of `close`.
+    /// Sets the timer to whatever comes first: a member's deadline, the end of `close`, or that of a grace.
     fn rearm(&self) {
-        let closing = Some(self.closing_timeout.get()).filter(|when| *when != 0);
-        let next = [self.deadlines.next(), closing].into_iter().flatten().min();
+        let own = [self.closing_timeout.get(), self.budget.deadline()];
+        let own = own.into_iter().filter(|when| *when != 0);
+        let next = own.chain(self.deadlines.next()).min();
         if let (Some(timer), Some(next)) = (self.timer.get(), next) {
             timer.arm(next.saturating_sub(self.on.now()));
         }
@@ -689,7 +755,10 @@ impl Owner for Context {
 
 impl IdleOwner for Context {
     fn before_poll(self: Rc<Self>) {
-        self.turn();
+        if !self.put_off.get() {
+            self.turn();
+            self.slice.finish();
+        }
     }
 }
 
@@ -700,7 +769,12 @@ impl CheckOwner for Context {
             self.enforce_deadlines();
             self.want_turn();
         }
+        #[cfg(target_os = "linux")]
+        self.serve_those_left();
+        self.slice.finish();
+        self.put_off.set(false);
         self.turn();
+        self.slice.finish();
     }
 }
 

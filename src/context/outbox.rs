@@ -1,8 +1,9 @@
 //! The queue of what the delegate is to hear.
 
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
-use super::{Delegate, MessagePayload};
+use super::{copy, Delegate, MessagePayload};
 
 /// What a record says. The numbers are shared with `lib/deliver.js`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,24 +45,35 @@ pub(crate) enum Kind {
     State = 16,
     /// The context is destroyed. Its last record.
     Destroyed = 17,
+    /// A limit was breached: flags = which one; the connection, if there is one, or 0; `a` = its
+    /// listener, or 0.
+    Breach = 18,
     /// Bytes for the stream under a bridged connection; their place.
-    Output = 18,
+    Output = 19,
     /// The same in a block of its own; `b` = length.
-    OutputOwn = 19,
+    OutputOwn = 20,
     /// The stream is to be ended behind them.
-    OutputEnd = 20,
+    OutputEnd = 21,
     /// Bytes that a tapped connection has read; their place.
-    Input = 21,
+    Input = 22,
     /// The same in a block of its own; `b` = length.
-    InputOwn = 22,
+    InputOwn = 23,
     /// A bridged stream that was to bring no more may go on.
-    InputWanted = 23,
+    InputWanted = 24,
     /// The listener `a` has accepted a connection, whose request is awaited.
-    Accepted = 24,
+    Accepted = 25,
+    /// A connection of a listener has failed before its request; place of what happened.
+    ClientError = 26,
+    /// A request that is none for a WebSocket, to the server `a`, which has asked for such.
+    Http = 27,
+    /// A head was refused natively, by a listener that has asked for such: flags = status; place of the
+    /// reason and the request's target, a line each.
+    Refused = 28,
 }
 
-/// One entry: `[kind | flags << 8, id, a, b]`.
+/// One entry: `[kind | flags << 8, id, a, b]`. It goes to the delegate word by word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
 pub(crate) struct Record(pub [u32; 4]);
 
 impl Record {
@@ -97,18 +109,34 @@ const OWN_BLOCK: usize = 24 * 1024;
 /// A batch is delivered at once, without waiting for the end of the turn, when it has grown to this
 /// many records: the smallest frames make more than twice their size of records, so what all peers
 /// send in one turn must not be gathered without limit.
-const FULL: usize = 4 * 1024;
+const FULL: usize = 1024;
+/// The least that this may become for handlers that take long: with fewer, what each batch costs
+/// whatever its size, such as a write for each of hundreds of receivers, would be nearly all.
+const LEAST: usize = 64;
 /// The same for payload bytes.
 const FULL_BYTES: usize = 1024 * 1024;
 
 /// Records waiting for the next delivery.
-#[derive(Default)]
 pub(crate) struct Outbox {
+    /// How many make a batch: fewer than [`FULL`] where handlers take long, as one that sends each
+    /// message on to hundreds.
+    full: Cell<usize>,
     records: RefCell<Vec<Record>>,
     /// Payload bytes that the records refer to.
     bytes: Cell<usize>,
     /// The vector of the previous batch, kept for its allocation.
     spare: Cell<Vec<Record>>,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self {
+            full: Cell::new(FULL),
+            records: RefCell::default(),
+            bytes: Cell::default(),
+            spare: Cell::default(),
+        }
+    }
 }
 
 impl Outbox {
@@ -117,9 +145,24 @@ impl Outbox {
         self.records.borrow().is_empty()
     }
 
+    /// Whether what waits is enough to tell how long handlers take.
+    pub(crate) fn is_telling(&self) -> bool {
+        self.records.borrow().len() >= self.full.get() / 2
+    }
+
+    /// Learns how long such a batch has taken, of the time that it may.
+    pub(crate) fn learn(&self, taken: Duration, allowed: Duration) {
+        let full = self.full.get();
+        if taken > allowed {
+            self.full.set((full / 2).max(LEAST));
+        } else if taken < allowed / 4 {
+            self.full.set((full * 2).min(FULL));
+        }
+    }
+
     /// Whether no more should be gathered.
     pub(crate) fn is_full(&self) -> bool {
-        self.records.borrow().len() >= FULL || self.bytes.get() >= FULL_BYTES
+        self.records.borrow().len() >= self.full.get() || self.bytes.get() >= FULL_BYTES
     }
 
     /// Appends a record.
@@ -148,31 +191,32 @@ impl Outbox {
         records.push(Record::new(kind, flags, id, stash.offset, payload.len() as u32));
     }
 
-    /// Appends bytes for the stream under a bridged connection.
-    pub(crate) fn push_output(&self, delegate: &dyn Delegate, id: u32, bytes: &[u8]) {
+    /// Appends bytes for the stream under a bridged connection, as `push_payload` does.
+    pub(crate) fn push_output(&self, delegate: &dyn Delegate, id: u32, bytes: &[u8]) -> bool {
         let payload = MessagePayload::Borrowed(bytes);
-        self.push_payload(delegate, [Kind::Output, Kind::OutputOwn], 0, id, payload);
+        self.push_payload(delegate, [Kind::Output, Kind::OutputOwn], 0, id, payload)
     }
 
-    /// Appends a copy of what a tapped connection has read.
-    pub(crate) fn push_input(&self, delegate: &dyn Delegate, id: u32, bytes: &[u8]) {
+    /// Appends a copy of what a tapped connection has read, as `push_payload` does.
+    pub(crate) fn push_input(&self, delegate: &dyn Delegate, id: u32, bytes: &[u8]) -> bool {
         let payload = MessagePayload::Borrowed(bytes);
-        self.push_payload(delegate, [Kind::Input, Kind::InputOwn], 0, id, payload);
+        self.push_payload(delegate, [Kind::Input, Kind::InputOwn], 0, id, payload)
     }
 
-    /// Appends a message.
+    /// Appends a message, as `push_payload` does.
     pub(crate) fn push_message(
         &self,
         delegate: &dyn Delegate,
         id: u32,
         binary: bool,
         payload: MessagePayload<'_>,
-    ) {
+    ) -> bool {
         let flags = u32::from(binary);
-        self.push_payload(delegate, [Kind::Message, Kind::MessageOwn], flags, id, payload);
+        self.push_payload(delegate, [Kind::Message, Kind::MessageOwn], flags, id, payload)
     }
 
-    /// Appends a payload as the first of `kinds`, or as the second if it is large.
+    /// Appends a payload as the first of `kinds`, or as the second if it is large. Returns false if
+    /// there is no memory for that.
     fn push_payload(
         &self,
         delegate: &dyn Delegate,
@@ -180,22 +224,28 @@ impl Outbox {
         flags: u32,
         id: u32,
         payload: MessagePayload<'_>,
-    ) {
+    ) -> bool {
         let [small, large] = kinds;
         let own = match payload {
             MessagePayload::Borrowed(bytes) if bytes.len() < OWN_BLOCK => {
-                return self.push_with(delegate, small, flags, id, bytes);
+                self.push_with(delegate, small, flags, id, bytes);
+                return true;
             }
             MessagePayload::Owned(bytes) if bytes.len() < OWN_BLOCK => {
-                return self.push_with(delegate, small, flags, id, &bytes);
+                self.push_with(delegate, small, flags, id, &bytes);
+                return true;
             }
-            MessagePayload::Borrowed(bytes) => bytes.to_vec(),
+            MessagePayload::Borrowed(bytes) => match copy([bytes]) {
+                Some(bytes) => bytes,
+                None => return false,
+            },
             MessagePayload::Owned(bytes) => bytes,
         };
         self.bytes.set(self.bytes.get() + own.len());
         let len = own.len() as u32;
         delegate.hand_over(own);
         self.push(Record::new(large, flags, id, 0, len));
+        true
     }
 
     /// Takes everything that waits.

@@ -16,7 +16,35 @@ impl Context {
         }
         let sockets = Sockets::new(self.on, self)?;
         self.handle_opened();
+        if let Err(error) = sockets.start() {
+            sockets.close();
+            return Err(error);
+        }
         Ok(self.sockets.get_or_init(|| sockets))
+    }
+
+    /// Whether sockets that are ready were left to the next turn of the loop.
+    pub(super) fn sockets_wait(&self) -> bool {
+        self.sockets.get().is_some_and(|sockets| sockets.has_more())
+    }
+
+    /// Serves those that were left by the last turn, unless the loop has had the set do so: it looks for
+    /// what is ready, and knows nothing of them.
+    pub(super) fn serve_those_left(&self) {
+        if !self.served.replace(false) && self.sockets_wait() {
+            self.serve_sockets();
+            self.served.set(false);
+        }
+    }
+
+    fn serve_sockets(&self) {
+        self.served.set(true);
+        if let Some(sockets) = self.sockets.get() {
+            sockets.serve();
+            if sockets.has_more() {
+                self.want_turn();
+            }
+        }
     }
 
     /// Closes the set. Every socket in it is closed already.
@@ -29,13 +57,20 @@ impl Context {
 
 impl PollOwner for Context {
     fn readable(self: Rc<Self>) {
-        if let Some(sockets) = self.sockets.get() {
-            sockets.serve();
-        }
+        self.serve_sockets();
+    }
+
+    // Deaf, it is of no use.
+    fn unwatched(self: Rc<Self>) {
+        self.destroy();
     }
 }
 
 impl SocketsOwner for Context {
+    fn may_go_on(&self) -> bool {
+        Self::may_go_on(self)
+    }
+
     fn socket_closed(&self, owner: Rc<dyn StreamOwner>) {
         self.closed.borrow_mut().push(owner);
         self.want_turn();

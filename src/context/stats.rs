@@ -75,6 +75,12 @@ pub(crate) struct Stats {
     pub messages_sent: u64,
     /// Published messages that were not sent because their receivers were too slow.
     pub messages_dropped: u64,
+    /// What may be held for peers; 0 for no limit. Without one the next two are not kept.
+    pub memory_budget: u64,
+    /// How much of that is used.
+    pub memory_used: u64,
+    /// The most that was used.
+    pub memory_peak: u64,
 }
 
 impl Stats {

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use super::connection::{Connection, Flags, Phase};
 use super::offload::{Slots, Waiting};
 use super::sending::Corked;
+use crate::context::copy;
 use crate::protocol::deflate::{
     Compressor, CompressorConfig, Decompressor, DeflateParams, InflaterPool, DEFAULT_CONTEXT_BITS,
     DEFAULT_LEVEL,
@@ -66,7 +67,7 @@ impl SharedDeflate {
     }
 
     /// Compresses a message for all connections with this setting. Returns nothing if that does not
-    /// make it shorter.
+    /// make it shorter, or there is no memory for it.
     pub(super) fn compress_once(
         &self,
         config: CompressorConfig,
@@ -75,7 +76,7 @@ impl SharedDeflate {
         let mut output = self.output.take();
         let len = self.compress(config, message, true, &mut output);
         let shorter = len.filter(|len| *len < message.len());
-        let compressed = shorter.and_then(|len| output.get(..len)).map(<[u8]>::to_vec);
+        let compressed = shorter.and_then(|len| copy([output.get(..len)?]));
         self.give_back(output);
         compressed
     }
@@ -252,7 +253,10 @@ impl Connection {
                 let compressed = output.get(..len).unwrap_or_default();
                 self.cork_compressed(opcode, fin, takes_over, payload, compressed)
             }
-            None => Corked::Failed,
+            None => {
+                self.lacks_memory();
+                Corked::Failed
+            }
         };
         shared.give_back(output);
         corked

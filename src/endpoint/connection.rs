@@ -6,7 +6,10 @@
 //!                                               Open -> Closing -> Closed
 //! server: AwaitingRequest -> Deciding ---------/
 //!                       \-> Refusing -> Closing -> Closed
+//!                       \-> Leaving --> Closing -> Closed
 //! ```
+//! `Leaving` is a connection whose request is none for a WebSocket: its socket is given to Node's HTTP
+//! server, and the connection stands for it until that is done with it.
 //! `Open` covers the closing handshake too; how far that is, the flags say. `Closing` is entered
 //! exactly once, when the handles are told to close; `Closed` when the last of them has. Records
 //! about the connection end with one `Closed` record, if JavaScript has ever heard of it.
@@ -14,24 +17,25 @@
 //! Nothing here calls JavaScript, so borrows may be held within a method; none outlives it.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 #[cfg(unix)]
 use std::os::fd::OwnedFd;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use super::compression::Compression;
-use super::dial::Dial;
-use super::opening::Opening;
-use super::publishing::Backlog;
-use super::sending::Sent;
+use super::heartbeat::Heartbeat;
+use super::rare::Rare;
 use super::settings::Group;
 use super::table::{Entry, Table};
+use super::tally::Tally;
 use super::timings::Timings;
-use super::{Failure, Listener};
+use super::{Failure, Server};
 use crate::context::{Context, Kind, Member, MemberKind, Record, Span, Stats};
-use crate::protocol::{Receiver, Role};
+use crate::protocol::limits::Limit;
+use crate::protocol::{ControlBudget, Receiver, Role};
 use crate::transport::{
-    Bridge, Owner, ReadInto, ReceiveBuffer, StreamOwner, TcpTransport, Transport, UvError,
+    Bridge, Judge, Owner, Pipe, ReadInto, ReceiveBuffer, Session, StreamOwner, TcpTransport,
+    TlsTransport, Transport, UvError,
 };
 
 /// See the module's documentation.
@@ -42,6 +46,7 @@ pub(super) enum Phase {
     AwaitingRequest,
     Deciding,
     Refusing,
+    Leaving,
     Open,
     Closing,
     Closed,
@@ -98,6 +103,18 @@ flags! {
     FRAGMENTING = 17;
     /// What is sent waits behind a frame that is being compressed.
     WAITING = 18;
+    /// Bytes wait to be parsed.
+    HAS_INPUT = 19;
+    /// A queued write is under way.
+    WRITING = 20;
+    /// Somebody wants to hear of the end of a send.
+    NOTIFIES = 21;
+    /// Its listener counts it among the handshakes that are under way.
+    PENDING = 22;
+    /// Its server counts it among the connections that it may have.
+    ADMITTED = 23;
+    /// Reading is stopped because memory is short.
+    THROTTLED = 24;
 }
 
 impl Flags {
@@ -128,7 +145,6 @@ pub(crate) enum Stream {
 
 /// See the module's documentation.
 pub(crate) struct Connection {
-    this: Weak<Self>,
     pub(super) id: u32,
     pub(super) role: Role,
     pub(super) phase: Cell<Phase>,
@@ -138,35 +154,30 @@ pub(crate) struct Connection {
     /// Handles of ours whose close callback has not run.
     pub(super) handles: Cell<u16>,
     pub(super) context: Rc<Context>,
-    /// Replaced at most once, when a server's options have changed since it began to listen.
+    /// Replaced when it turns out whose it is, and when a server's options have changed since it
+    /// began to listen.
     pub(super) group: RefCell<Rc<Group>>,
-    listener: Option<Rc<Listener>>,
-    pub(super) transport: OnceCell<Box<dyn Transport>>,
-
+    /// Of a server's connection: whose it is. Decided on with its request.
+    server: Cell<Option<Rc<Server>>>,
+    pub(super) transport: OnceCell<Pipe>,
     pub(super) receiver: RefCell<Receiver>,
     /// Present if permessage-deflate was agreed on.
     pub(super) compression: Cell<Option<Box<Compression>>>,
-    /// Bytes that came before they could be parsed.
-    pub(super) input: RefCell<Vec<u8>>,
     /// Frames not yet given to the transport.
     pub(super) cork: RefCell<Vec<u8>>,
     /// Published frames behind the cork, in the context's log.
     pub(super) logged: Cell<Span>,
-    /// Published frames that wait for the system, or for the end of a message.
-    pub(super) backlog: RefCell<Option<Box<Backlog>>>,
-    /// Bytes of the queued write that is under way, if any.
-    pub(super) in_flight: Cell<usize>,
-    /// The payload of the last PING that could not be answered yet.
-    pub(super) pending_pong: RefCell<Option<Box<[u8]>>>,
-    pub(super) sent: RefCell<Option<Box<Sent>>>,
+    /// What an idle connection has nothing of.
+    rare: Cell<Option<Rc<Rare>>>,
+    pub(super) control: Cell<ControlBudget>,
     pub(super) deadline: Cell<u64>,
-    pub(super) opening: RefCell<Option<Box<Opening>>>,
-    pub(super) dial: RefCell<Option<Box<Dial>>>,
-    /// Of a client.
-    pub(super) timings: OnceCell<Box<Timings>>,
-    pub(super) failure: RefCell<Option<Box<Failure>>>,
+    /// While the deadline is that of a heartbeat.
+    pub(super) heartbeat: Cell<Option<Box<Heartbeat>>>,
     pub(super) bytes_received: Cell<u64>,
     pub(super) bytes_sent: Cell<u64>,
+    pub(super) tally: Tally,
+    /// Bytes that the context's budget has been told of.
+    pub(super) account: Cell<usize>,
 }
 
 impl Connection {
@@ -176,12 +187,11 @@ impl Connection {
         group: &Rc<Group>,
         role: Role,
         phase: Phase,
-        listener: Option<Rc<Listener>>,
+        server: Option<Rc<Server>>,
     ) -> Rc<Self> {
         let id = group.table.reserve();
         let receiver = group.settings.receiver(role);
-        let connection = Rc::new_cyclic(|this| Self {
-            this: Weak::clone(this),
+        let connection = Rc::new(Self {
             id,
             role,
             phase: Cell::new(phase),
@@ -190,24 +200,20 @@ impl Connection {
             handles: Cell::new(0),
             context: Rc::clone(context),
             group: RefCell::new(Rc::clone(group)),
-            listener,
+            server: Cell::new(server),
             transport: OnceCell::new(),
             receiver: RefCell::new(receiver),
             compression: Cell::default(),
-            input: RefCell::default(),
             cork: RefCell::default(),
             logged: Cell::default(),
-            backlog: RefCell::default(),
-            in_flight: Cell::new(0),
-            pending_pong: RefCell::default(),
-            sent: RefCell::default(),
+            rare: Cell::default(),
+            control: Cell::default(),
             deadline: Cell::new(0),
-            opening: RefCell::default(),
-            dial: RefCell::default(),
-            timings: OnceCell::new(),
-            failure: RefCell::default(),
+            heartbeat: Cell::default(),
             bytes_received: Cell::new(0),
             bytes_sent: Cell::new(0),
+            tally: Tally::default(),
+            account: Cell::new(0),
         });
         group.table.set(id, Entry::Connection(Rc::clone(&connection)));
         connection.place.set(context.join(connection.as_member()));
@@ -235,7 +241,7 @@ impl Connection {
             Stream::Bridge => {
                 let bridge = Bridge::new(context, connection.id, connection.as_owner());
                 connection.handles.set(connection.handles.get() + 1);
-                let _ = connection.transport.set(Box::new(bridge));
+                let _ = connection.transport.set(Pipe::Bridge(Box::new(bridge)));
                 Ok(())
             }
         };
@@ -248,22 +254,25 @@ impl Connection {
             connection.cork_bytes(response);
         }
         if !head.is_empty() {
-            connection.input.borrow_mut().extend_from_slice(head);
+            connection.put_aside(head);
+            connection.settle_account();
             connection.resume_later();
         }
         connection.start_reading();
+        connection.opens();
         Ok(connection)
     }
 
     /// How long the steps of a client's opening handshake took.
-    pub(crate) fn timings(&self) -> Option<&Timings> {
-        self.timings.get().map(|timings| &**timings)
+    pub(crate) fn timings(&self) -> Option<Timings> {
+        self.if_rare(|rare| rare.timings.get())?
     }
 
     /// Takes bytes that a bridged stream has brought. Returns false when it is to bring no more
     /// until an `InputWanted` record.
     pub(crate) fn feed(&self, bytes: &mut [u8]) -> bool {
         self.take_in(bytes);
+        self.settle_input();
         !self.flags.has(Flags::STOPPED)
     }
 
@@ -281,9 +290,11 @@ impl Connection {
     pub(crate) fn tap(&self, is_on: bool) {
         if is_on {
             self.flags.set(Flags::TAPPED);
-            let waiting = self.input.borrow();
-            if !waiting.is_empty() {
-                self.context.record_input(self.id, &waiting);
+            if self.flags.has(Flags::HAS_INPUT) {
+                let is_shown = self.context.record_input(self.id, &self.rare().input.borrow());
+                if !is_shown {
+                    self.lacks_memory_for_input();
+                }
             }
         } else {
             self.flags.clear(Flags::TAPPED);
@@ -300,7 +311,7 @@ impl Connection {
         let is_parsing = self.phase.get() == Phase::Open
             && self.flags.has(Flags::EOF)
             && !self.flags.has(Flags::PAUSED)
-            && !self.input.borrow().is_empty();
+            && self.flags.has(Flags::HAS_INPUT);
         if !is_parsing {
             self.close_handles();
         }
@@ -323,7 +334,7 @@ impl Connection {
 
     /// Why it failed.
     pub(crate) fn failure(&self) -> Option<Failure> {
-        self.failure.borrow().as_deref().cloned()
+        self.if_rare(|rare| rare.failure.borrow().clone())?
     }
 
     /// Our address and the peer's, while there is a socket.
@@ -333,6 +344,11 @@ impl Connection {
         })
     }
 
+    /// The peer's address, without its port.
+    pub(super) fn peer_ip(&self) -> Option<IpAddr> {
+        Some(self.transport.get()?.peer_address().ok()?.ip())
+    }
+
     /// Octets received and sent on the wire.
     pub(crate) fn traffic(&self) -> (u64, u64) {
         (self.bytes_received.get(), self.bytes_sent.get())
@@ -340,7 +356,23 @@ impl Connection {
 
     /// The byte pipe, once there is one.
     pub(crate) fn transport(&self) -> Option<&dyn Transport> {
-        self.transport.get().map(Box::as_ref)
+        self.transport.get().map(|transport| &**transport)
+    }
+
+    /// A bridged stream has got `len` bytes, and may be full now.
+    pub(crate) fn output_passed_on(&self, len: usize, is_full: bool) {
+        if let Some(transport) = self.transport.get() {
+            transport.passed_on(len, is_full);
+            self.settle_account();
+        }
+    }
+
+    /// A bridged stream takes more again.
+    pub(crate) fn output_drained(&self) {
+        if let Some(transport) = self.transport.get() {
+            transport.drained();
+            self.settle_account();
+        }
     }
 
     /// Drops the connection by a reset: the peer sees ECONNRESET.
@@ -357,7 +389,7 @@ impl Connection {
     /// the system.
     pub(crate) fn terminate(&self) {
         if self.phase.get() < Phase::Closing {
-            if self.phase.get() == Phase::Open && self.in_flight.get() == 0 {
+            if self.phase.get() == Phase::Open && !self.flags.has(Flags::WRITING) {
                 self.write_corked_once();
             }
             self.close_handles();
@@ -384,9 +416,55 @@ impl Connection {
     /// Gives the connection settings of its own, before the first frame is parsed.
     pub(crate) fn configure(&self, group: Rc<Group>) {
         if self.phase.get() == Phase::Deciding {
-            self.receiver.replace(group.settings.receiver(self.role));
-            self.group.replace(group);
+            self.use_group(group);
         }
+    }
+
+    fn use_group(&self, group: Rc<Group>) {
+        self.receiver.replace(group.settings.receiver(self.role));
+        self.group.replace(group);
+    }
+
+    /// Whether it belongs to `server` for want of a request that says whose it is.
+    pub(super) fn awaits_request_of(&self, server: &Rc<Server>) -> bool {
+        let is_its = || self.server().is_some_and(|own| Rc::ptr_eq(&own, server));
+        self.phase.get() == Phase::AwaitingRequest && is_its()
+    }
+
+    /// Makes it one of `server`, before the first frame is parsed.
+    pub(super) fn assign(&self, server: &Rc<Server>) {
+        let before = self.server.replace(Some(Rc::clone(server)));
+        server.connection_added();
+        if let Some(before) = before {
+            self.leave_server(&before);
+        }
+        self.use_group(Rc::clone(&server.group));
+    }
+
+    fn leave_server(&self, server: &Server) {
+        if self.flags.has(Flags::ADMITTED) {
+            self.flags.clear(Flags::ADMITTED);
+            server.admitted_gone(self.id);
+        }
+        server.connection_gone();
+    }
+
+    /// Asks its server for admission, once.
+    pub(super) fn enter_server(&self) -> Result<(), Limit> {
+        if self.flags.has(Flags::ADMITTED) {
+            return Ok(());
+        }
+        if let Some(server) = self.server() {
+            server.admit(self)?;
+        }
+        self.flags.set(Flags::ADMITTED);
+        Ok(())
+    }
+
+    /// Its server has no room for it.
+    pub(super) fn refuse_because_full(&self, limit: Limit) {
+        self.breaches(limit);
+        self.refuse_as_unavailable();
     }
 
     pub(super) fn table(&self) -> Rc<Table> {
@@ -397,12 +475,36 @@ impl Connection {
         self.group.borrow().settings.close_timeout
     }
 
-    pub(super) fn listener(&self) -> Option<&Rc<Listener>> {
-        self.listener.as_ref()
+    pub(super) fn server(&self) -> Option<Rc<Server>> {
+        let server = self.server.take();
+        self.server.set(server.clone());
+        server
     }
 
+    /// Nothing once the number is given back.
     pub(super) fn this(&self) -> Option<Rc<Self>> {
-        self.this.upgrade()
+        self.table().connection(self.id)
+    }
+
+    /// What is rare of this connection, made now if there was none.
+    pub(super) fn rare(&self) -> Rc<Rare> {
+        let rare = self.rare.take().unwrap_or_default();
+        self.rare.set(Some(Rc::clone(&rare)));
+        rare
+    }
+
+    /// Looks at what is rare, if there is any.
+    pub(super) fn if_rare<T>(&self, look: impl FnOnce(&Rare) -> T) -> Option<T> {
+        let rare = self.rare.take()?;
+        self.rare.set(Some(Rc::clone(&rare)));
+        Some(look(&rare))
+    }
+
+    /// Frees what is rare as soon as the connection is like most others.
+    pub(super) fn forget_rare(&self) {
+        if let Some(rare) = self.rare.take().filter(|rare| !rare.is_empty()) {
+            self.rare.set(Some(rare));
+        }
     }
 
     fn as_member(self: &Rc<Self>) -> Rc<dyn Member> {
@@ -425,13 +527,22 @@ impl Connection {
         if self.flags.has(Flags::UNREF) {
             tcp.set_ref(false);
         }
-        let _ = self.transport.set(Box::new(tcp));
+        let _ = self.transport.set(Pipe::Tcp(tcp));
+    }
+
+    /// Makes a session of TLS over `tcp` the transport. `tcp` was counted when it was made.
+    pub(super) fn take_tls(self: &Rc<Self>, tcp: &TcpTransport, session: (Session, Judge)) {
+        let tls = TlsTransport::new(&self.context, tcp, self.as_owner(), session);
+        if self.flags.has(Flags::UNREF) {
+            tls.set_ref(false);
+        }
+        let _ = self.transport.set(Pipe::Tls(tls));
     }
 
     pub(super) fn start_reading(&self) {
         if let Some(transport) = self.transport.get() {
-            if transport.read_start().is_err() {
-                self.close_handles();
+            if let Err(error) = transport.read_start() {
+                self.break_off(Failure::stream(error, "read"));
             }
         }
     }
@@ -444,7 +555,7 @@ impl Connection {
 
     /// Starts to read again after `stop_reading`.
     pub(super) fn restart_reading(&self) {
-        if self.flags.has(Flags::STOPPED) {
+        if self.flags.has(Flags::STOPPED) && !self.flags.has(Flags::THROTTLED) {
             self.flags.clear(Flags::STOPPED);
             self.start_reading();
         }
@@ -452,10 +563,8 @@ impl Connection {
 
     /// Asks for `resume` after the next delivery.
     pub(super) fn resume_later(&self) {
-        if let Some(this) = self.this() {
-            if !self.flags.set(Flags::RESUMABLE) {
-                self.context.mark_resumable(this);
-            }
+        if !self.flags.set(Flags::RESUMABLE) {
+            self.context.mark_resumable(self.place.get());
         }
     }
 
@@ -472,12 +581,28 @@ impl Connection {
         self.context.arm(self.place.get(), when);
     }
 
+    /// The handshake that a listener has counted is over.
+    pub(super) fn handshake_over(&self) {
+        if self.flags.has(Flags::PENDING) {
+            self.flags.clear(Flags::PENDING);
+            if let Some(server) = self.server() {
+                server.listener().handshake_over();
+            }
+        }
+    }
+
+    /// Counts the breach of a limit. It is told in front of what becomes of the connection.
+    pub(super) fn breaches(&self, limit: Limit) {
+        let server = self.server().map_or(0, |server| server.id());
+        self.context.record(Record::new(Kind::Breach, limit as u32, self.id, server, 0));
+    }
+
     /// Reports `failure` once and closes, as a client's opening does.
     pub(super) fn fail(&self, failure: Failure) {
         if self.phase.get() >= Phase::Closing {
             return;
         }
-        self.failure.replace(Some(Box::new(failure)));
+        self.rare().failure.replace(Some(failure));
         if self.flags.has(Flags::ANNOUNCED) {
             self.context.record(Record::new(Kind::Error, 0, self.id, 0, 0));
         }
@@ -486,11 +611,9 @@ impl Connection {
 
     /// Closes because the stream is broken. Whoever listens to `_socket` is told why.
     pub(super) fn break_off(&self, failure: Failure) {
-        let mut reason = self.failure.borrow_mut();
-        if reason.is_none() && self.phase.get() < Phase::Closing {
-            *reason = Some(Box::new(failure));
+        if self.phase.get() < Phase::Closing {
+            self.rare().failure.borrow_mut().get_or_insert(failure);
         }
-        drop(reason);
         self.close_handles();
     }
 
@@ -500,10 +623,11 @@ impl Connection {
             return;
         }
         self.phase.set(Phase::Closing);
+        self.settle_account();
+        self.handshake_over();
         self.deadline.set(0);
         self.abandon_waiting();
-        let dial = self.dial.take();
-        if let Some(dial) = &dial {
+        if let Some(dial) = self.if_rare(|rare| rare.dial.take()).flatten() {
             dial.close();
         }
         if let Some(transport) = self.transport.get() {
@@ -525,26 +649,25 @@ impl Connection {
     }
 
     /// Tells JavaScript of a connection whose request has not come yet.
-    pub(super) fn announce(&self, listener: u32) {
+    pub(super) fn announce(&self, server: u32) {
         self.flags.set(Flags::ANNOUNCED);
-        self.context.record(Record::new(Kind::Accepted, 0, self.id, listener, 0));
+        self.context.record(Record::new(Kind::Accepted, 0, self.id, server, 0));
     }
 
     fn finish(&self) {
         self.phase.set(Phase::Closed);
         let cork = self.cork.take();
         self.context.buffers().give_back(cork);
-        self.backlog.take();
-        self.input.take();
+        self.if_rare(Rare::clear);
+        self.flags.clear(Flags::HAS_INPUT);
         let uncompressed = self.drop_waiting();
-        self.opening.take();
         if self.flags.has(Flags::ANNOUNCED) {
             self.context.record(Record::new(Kind::Closed, 0, self.id, uncompressed, 0));
         } else {
             self.table().release(self.id);
         }
-        if let Some(listener) = &self.listener {
-            listener.connection_gone();
+        if let Some(server) = self.server.take() {
+            self.leave_server(&server);
         }
         self.context.leave(self.place.get());
     }
@@ -561,9 +684,14 @@ impl StreamOwner for Connection {
         self.context.receive_buffer()
     }
 
+    fn may_read(&self) -> bool {
+        self.context.may_go_on()
+    }
+
     fn receive_in_place(&self, read: ReadInto<'_>) -> Option<Result<usize, UvError>> {
         let outcome = self.take_in_place(read);
         if outcome.is_some() {
+            self.settle_input();
             self.context.relieve();
         }
         outcome
@@ -571,6 +699,12 @@ impl StreamOwner for Connection {
 
     fn received(&self, bytes: &mut [u8]) {
         self.take_in(bytes);
+        self.settle_input();
+        self.context.relieve();
+    }
+
+    fn undecoded_changed(&self) {
+        self.settle_input();
         self.context.relieve();
     }
 
@@ -580,6 +714,7 @@ impl StreamOwner for Connection {
 
     fn written(&self, outcome: Result<(), UvError>) {
         self.write_finished(outcome);
+        self.settle_account();
     }
 
     fn shut(&self, outcome: Result<(), UvError>) {
@@ -592,8 +727,9 @@ impl StreamOwner for Connection {
         }
     }
 
+    // Connect attempts have an owner of their own (`dial`): this is a session of TLS.
     fn connected(&self, _outcome: Result<(), UvError>) {
-        // Connect attempts have an owner of their own (`dial`).
+        self.note_time(Timings::secured);
     }
 
     fn incoming(&self, _outcome: Result<(), UvError>) {
@@ -609,8 +745,8 @@ impl Member for Connection {
     fn retire(&self) {
         match self.phase.get() {
             Phase::Dialing | Phase::AwaitingResponse => self.fail(Failure::context_closed()),
-            Phase::AwaitingRequest | Phase::Deciding => self.refuse_because_closing(),
-            Phase::Refusing | Phase::Open | Phase::Closing | Phase::Closed => {}
+            Phase::AwaitingRequest | Phase::Deciding => self.refuse_as_unavailable(),
+            Phase::Refusing | Phase::Leaving | Phase::Open | Phase::Closing | Phase::Closed => {}
         }
     }
 
@@ -624,13 +760,17 @@ impl Member for Connection {
     fn flush(&self) {
         self.flags.clear(Flags::DIRTY);
         self.write_corked();
+        self.settle_account();
         // The log is about to be emptied. Only a connection that is closing still had a span.
         self.logged.take();
     }
 
     fn resume(&self) {
-        self.flags.clear(Flags::RESUMABLE);
-        self.take_in_waiting();
+        if self.flags.has(Flags::RESUMABLE) {
+            self.flags.clear(Flags::RESUMABLE);
+            self.take_in_waiting();
+            self.settle_input();
+        }
     }
 
     fn deadline(&self) -> u64 {
@@ -643,9 +783,14 @@ impl Member for Connection {
             Phase::Dialing if self.dial_deadline() => {}
             Phase::Dialing | Phase::AwaitingResponse => self.opening_is_late(),
             Phase::AwaitingRequest => self.request_is_late(),
+            Phase::Open if self.heartbeat_due() => {}
             // Neither the peer's Close frame nor its FIN came in time.
-            Phase::Refusing | Phase::Open => self.terminate(),
-            Phase::Deciding | Phase::Closing | Phase::Closed => {}
+            Phase::Open => {
+                self.breaches(Limit::CloseTimeout);
+                self.terminate();
+            }
+            Phase::Refusing => self.terminate(),
+            Phase::Deciding | Phase::Leaving | Phase::Closing | Phase::Closed => {}
         }
     }
 
@@ -658,9 +803,11 @@ impl Member for Connection {
         if let Some(transport) = self.transport.get() {
             transport.set_ref(keep_alive);
         }
-        if let Some(dial) = self.dial.borrow().as_deref() {
-            dial.set_ref(keep_alive);
-        }
+        self.if_rare(|rare| {
+            if let Some(dial) = rare.dial.borrow().as_deref() {
+                dial.set_ref(keep_alive);
+            }
+        });
     }
 
     fn count(&self, stats: &mut Stats) {
@@ -668,10 +815,25 @@ impl Member for Connection {
             Phase::Dialing | Phase::AwaitingResponse => stats.pending_connects += 1,
             Phase::AwaitingRequest | Phase::Deciding => stats.pending_handshakes += 1,
             Phase::Open => stats.connections += 1,
-            Phase::Refusing => {}
+            Phase::Refusing | Phase::Leaving => {}
             Phase::Closing | Phase::Closed => stats.closing += u32::from(self.handles.get()),
         }
-        let input = self.input.borrow().len() + self.receiver.borrow().retained();
-        stats.bytes_buffered += (input + self.unsent()) as u64;
+        stats.bytes_buffered += self.bytes_buffered() as u64;
+    }
+
+    fn settle(&self) {
+        self.settle_account();
+    }
+
+    fn account(&self) -> usize {
+        self.account.get()
+    }
+
+    fn evict(&self) {
+        self.evict_holder();
+    }
+
+    fn release(&self) {
+        self.release_throttled();
     }
 }

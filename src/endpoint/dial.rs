@@ -16,15 +16,14 @@ use super::{Failure, Group};
 use crate::context::Context;
 use crate::protocol::Role;
 use crate::transport::{
-    parse_ip, resolve, Owner, ReceiveBuffer, Resolution, ResolveOwner, StreamOwner, TcpTransport,
-    Transport, UvError,
+    parse_ip, resolve, ClientSecurity, Owner, ReceiveBuffer, Resolution, ResolveOwner, StreamOwner,
+    TcpTransport, TlsFault, Transport, UvError,
 };
 
 /// The head start of an attempt, in milliseconds: RFC 8305's recommendation, and Node's default.
 const ATTEMPT_DELAY: u64 = 250;
 
 /// Where a client goes and what it asks there.
-#[derive(Clone, Debug)]
 pub(crate) struct Destination {
     /// A name or an IP address without brackets.
     pub hostname: String,
@@ -42,6 +41,9 @@ pub(crate) struct Destination {
     pub extensions: Option<String>,
     /// Further header lines.
     pub headers: String,
+    /// Present if the connection is one of TLS: how, and the name that the server's certificate is to
+    /// have.
+    pub security: Option<(Rc<ClientSecurity>, String)>,
 }
 
 /// State of the way there; dropped when a stream is connected.
@@ -98,7 +100,7 @@ impl Connection {
     ) -> Rc<Self> {
         let connection = Self::new(context, group, Role::Client, Phase::Dialing, None);
         connection.flags.set(Flags::ANNOUNCED);
-        let _ = connection.timings.set(Timings::start());
+        connection.rare().timings.set(Some(Timings::start()));
         let timeout = group.settings.handshake_timeout;
         let on = context.event_loop();
         on.update_time();
@@ -106,7 +108,7 @@ impl Connection {
         let ip = parse_ip(&destination.hostname);
         let (hostname, port) = (destination.hostname.clone(), destination.port);
         let family = destination.family;
-        connection.dial.replace(Some(Box::new(Dial {
+        connection.rare().dial.replace(Some(Box::new(Dial {
             destination,
             resolution: None,
             addresses: VecDeque::new(),
@@ -121,9 +123,7 @@ impl Connection {
                 let owner: Rc<dyn ResolveOwner> = Rc::new(Lookup(Rc::clone(&connection)));
                 match resolve(on, &hostname, port, family, owner, Rc::clone(pending)) {
                     Ok(resolution) => {
-                        if let Some(dial) = connection.dial.borrow_mut().as_deref_mut() {
-                            dial.resolution = Some(resolution);
-                        }
+                        connection.with_dial(|dial| dial.resolution = Some(resolution));
                     }
                     Err(error) => connection.fail(Failure::lookup(error, &hostname)),
                 }
@@ -132,38 +132,33 @@ impl Connection {
         connection
     }
 
+    /// Visits the way to the stream, if that is not connected yet.
+    fn with_dial<T>(&self, visit: impl FnOnce(&mut Dial) -> T) -> Option<T> {
+        self.if_rare(|rare| rare.dial.borrow_mut().as_deref_mut().map(visit))?
+    }
+
     fn try_addresses(self: &Rc<Self>, found: Vec<SocketAddr>) {
-        {
-            let mut dial = self.dial.borrow_mut();
-            let Some(dial) = dial.as_deref_mut() else {
-                return;
-            };
+        let is_dialing = self.with_dial(|dial| {
             let wanted = found.into_iter().filter(|address| match dial.destination.family {
                 4 => address.is_ipv4(),
                 6 => address.is_ipv6(),
                 _ => true,
             });
             dial.addresses = alternate_families(wanted.collect());
+        });
+        if is_dialing.is_some() {
+            self.try_next();
         }
-        self.try_next();
     }
 
     /// Starts the next attempt, or fails when none is left and none is under way.
     fn try_next(self: &Rc<Self>) {
         loop {
-            let address = {
-                let mut dial = self.dial.borrow_mut();
-                let Some(dial) = dial.as_deref_mut() else {
-                    return;
-                };
-                dial.addresses.pop_front()
-            };
-            let Some(address) = address else { break };
+            let Some(next) = self.with_dial(|dial| dial.addresses.pop_front()) else { return };
+            let Some(address) = next else { break };
             match self.attempt(address) {
                 Ok(attempt) => {
-                    if let Some(dial) = self.dial.borrow_mut().as_deref_mut() {
-                        dial.attempts.push(attempt);
-                    }
+                    self.with_dial(|dial| dial.attempts.push(attempt));
                     break;
                 }
                 Err(error) => self.note_failure(Failure::connect(error, &address)),
@@ -195,37 +190,31 @@ impl Connection {
     }
 
     fn note_failure(&self, failure: Failure) {
-        if let Some(dial) = self.dial.borrow_mut().as_deref_mut() {
-            dial.errors.push(failure);
-        }
+        self.with_dial(|dial| dial.errors.push(failure));
     }
 
     fn fail_if_nothing_is_left(&self) {
-        let failure = {
-            let mut dial = self.dial.borrow_mut();
-            let Some(dial) = dial.as_deref_mut() else {
-                return;
-            };
+        let failure = self.with_dial(|dial| {
             let busy = dial.attempts.iter().any(|attempt| !attempt.done.get());
             if busy || !dial.addresses.is_empty() {
-                return;
+                return None;
             }
-            if dial.errors.is_empty() {
+            Some(if dial.errors.is_empty() {
                 Failure::lookup(UvError::EAI_NONAME, &dial.destination.hostname)
             } else {
                 Failure::all(std::mem::take(&mut dial.errors))
-            }
-        };
-        self.fail(failure);
+            })
+        });
+        if let Some(failure) = failure.flatten() {
+            self.fail(failure);
+        }
     }
 
     /// Arms the deadline for the next attempt's start or for the whole handshake, whichever comes
     /// first.
     fn arm_dial(&self) {
-        let (late, more) = match self.dial.borrow().as_deref() {
-            Some(dial) => (dial.late, !dial.addresses.is_empty()),
-            None => return,
-        };
+        let state = self.with_dial(|dial| (dial.late, !dial.addresses.is_empty()));
+        let Some((late, more)) = state else { return };
         let now = self.context.event_loop().now();
         let next = if more { now.saturating_add(ATTEMPT_DELAY) } else { u64::MAX };
         let when = if late == 0 { next } else { late.min(next) };
@@ -240,10 +229,7 @@ impl Connection {
     /// While dialing, a deadline may only mean that the next address gets its turn. Returns
     /// whether it did.
     pub(super) fn dial_deadline(&self) -> bool {
-        let late = match self.dial.borrow().as_deref() {
-            Some(dial) => dial.late,
-            None => return false,
-        };
+        let Some(late) = self.with_dial(|dial| dial.late) else { return false };
         if late != 0 && self.context.event_loop().now() >= late {
             return false;
         }
@@ -259,25 +245,33 @@ impl Connection {
         }
         match outcome {
             Ok(()) => {
-                let late = {
-                    let dial = self.dial.borrow();
-                    let Some(dial) = dial.as_deref() else { return };
+                let late = self.with_dial(|dial| {
                     for other in &dial.attempts {
                         if !other.done.get() {
                             other.close();
                         }
                     }
                     dial.late
-                };
+                });
+                let Some(late) = late else { return };
                 self.deadline.set(late);
                 if late != 0 {
                     self.context.arm(self.place.get(), late);
                 }
-                if let Some(timings) = self.timings() {
-                    timings.connected();
-                }
-                if let Some(tcp) = attempt.tcp.get() {
-                    self.take_tcp(tcp.clone());
+                self.note_time(Timings::connected);
+                let session = self.if_rare(|rare| {
+                    let dial = rare.dial.borrow();
+                    let (security, name) = dial.as_deref()?.destination.security.as_ref()?;
+                    Some(security.connect(name))
+                });
+                match (attempt.tcp.get(), session.flatten()) {
+                    (None, _) => {}
+                    (Some(tcp), None) => self.take_tcp(tcp.clone()),
+                    (Some(tcp), Some(Ok(session))) => self.take_tls(tcp, session),
+                    (Some(tcp), Some(Err(error))) => {
+                        self.take_tcp(tcp.clone());
+                        return self.fail(Failure::tls(&TlsFault::new(&error)));
+                    }
                 }
                 self.send_request();
             }
@@ -314,18 +308,14 @@ impl ResolveOwner for Lookup {
         if connection.phase.get() != Phase::Dialing {
             return;
         }
-        let host = match connection.dial.borrow_mut().as_deref_mut() {
-            Some(dial) => {
-                dial.resolution = None;
-                dial.destination.hostname.clone()
-            }
-            None => return,
-        };
+        let host = connection.with_dial(|dial| {
+            dial.resolution = None;
+            dial.destination.hostname.clone()
+        });
+        let Some(host) = host else { return };
         match outcome {
             Ok(addresses) => {
-                if let Some(timings) = connection.timings() {
-                    timings.resolved();
-                }
+                connection.note_time(Timings::resolved);
                 connection.try_addresses(addresses);
             }
             Err(error) => connection.fail(Failure::lookup(error, &host)),

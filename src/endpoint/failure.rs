@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::protocol::ProtocolError;
-use crate::transport::UvError;
+use crate::transport::{TlsFault, UvError};
 
 /// Which class of error JavaScript makes of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +35,8 @@ pub(crate) struct Failure {
     pub port: Option<u16>,
     /// For `AggregateError`.
     pub errors: Vec<Failure>,
+    /// Whether TLS is what failed: another implementation may come to another result.
+    pub is_of_tls: bool,
 }
 
 impl Failure {
@@ -49,7 +51,13 @@ impl Failure {
             address: None,
             port: None,
             errors: Vec::new(),
+            is_of_tls: false,
         }
+    }
+
+    /// A session of TLS failed.
+    pub(crate) fn tls(fault: &TlsFault) -> Self {
+        Self { is_of_tls: fault.is_of_tls(), ..Self::new(fault.message.as_str(), Some(fault.code)) }
     }
 
     /// The context ended under a connection that was not open yet.
@@ -58,6 +66,26 @@ impl Failure {
             "The context was closed before the connection was established",
             Some("ERR_UVWS_CONTEXT_CLOSED"),
         )
+    }
+
+    /// No key could be had, for a handshake or a frame.
+    pub(super) fn random() -> Self {
+        Self::new("The system's random generator failed", Some("ERR_UVWS_RANDOM"))
+    }
+
+    /// The peer is silent.
+    pub(super) fn heartbeat() -> Self {
+        Self::new("The peer has not answered a PING", Some("ERR_UVWS_HEARTBEAT_TIMEOUT"))
+    }
+
+    /// More waits for the peer than may.
+    pub(super) fn backpressure() -> Self {
+        Self::new("The peer takes too little of what is sent", Some("ERR_UVWS_BACKPRESSURE"))
+    }
+
+    /// Too much memory is in use, and most of it by this connection.
+    pub(super) fn memory_budget() -> Self {
+        Self::new("The memory budget is exceeded", Some("ERR_UVWS_MEMORY_BUDGET"))
     }
 
     /// The peer broke the protocol.

@@ -270,14 +270,15 @@ impl Connection {
                 self.compression.set(Some(compression));
             }
         }
-        let (Some(len), true) = (written, is_done) else {
+        if !is_done {
             return self.close_handles();
-        };
+        }
+        let Some(len) = written else { return self.lacks_memory() };
         let opcode = frame.opcode;
         let compressed = output.get(..len).unwrap_or_default();
         match self.cork_compressed(opcode, frame.fin, takes_over, &frame.payload, compressed) {
             Corked::Now => self.frame_queued(opcode, frame.fin, frame.notify),
-            _ => return self.close_handles(),
+            _ => return,
         }
         drop((frame, output));
         self.cork_waiting();
@@ -298,8 +299,7 @@ impl Connection {
                     }
                 }
                 Item::Raw { bytes, notify } => {
-                    self.cork_bytes(&bytes);
-                    if notify {
+                    if self.cork_bytes(&bytes) && notify {
                         self.notify_when_sent();
                     }
                 }
@@ -327,7 +327,7 @@ impl Connection {
                 return true;
             }
             Corked::TooLarge => self.offload(frame),
-            Corked::Failed => self.close_handles(),
+            Corked::Failed => {}
         }
         false
     }
@@ -362,6 +362,7 @@ impl WorkOwner<Compressing> for Connection {
         }
         if self.phase.get() == Phase::Open {
             self.compressed(job, is_done);
+            self.settle_account();
         }
         shared.slots.give_back();
         // Last: it may end the context, and the environment.

@@ -22,10 +22,10 @@ use super::connection::{Connection, Flags, Phase};
 use super::offload::Item;
 use super::sending::{CORK_LIMIT, WRITE_THROUGH};
 use super::Table;
-use crate::context::{Context, Span};
+use crate::context::{append, copy, Context, Span};
 use crate::protocol::deflate::CompressorConfig;
 use crate::protocol::{encode_header, Header, Opcode, Role};
-use crate::transport::{Bytes, Transport};
+use crate::transport::{Bytes, Transport, UvError};
 
 /// What becomes of a connection that has too much unsent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,7 +86,8 @@ impl<'a> Publication<'a> {
 
     /// Sends the message to each of `receivers` that is an open server connection of the context, but
     /// not to `except`. A receiver that has more than `max_backpressure` bytes unsent does not get it;
-    /// `overflow` says what becomes of it. Returns how many have got it.
+    /// `overflow` says what becomes of it; one that has more than it may have ever ends. Returns how
+    /// many have got it.
     pub(crate) fn send(
         mut self,
         receivers: &[u32],
@@ -95,26 +96,39 @@ impl<'a> Publication<'a> {
         overflow: Overflow,
     ) -> u32 {
         let (mut sent, mut dropped) = (0, 0);
-        let mut too_slow = Vec::new();
+        let (mut too_slow, mut overflowing) = (Vec::new(), Vec::new());
         for id in receivers.iter().filter(|id| **id != except) {
             self.table.with_connection(*id, |connection| {
                 if !connection.may_get_from(self.context) {
                     return;
                 }
-                if connection.backpressure() > max_backpressure {
+                let backpressure = connection.backpressure();
+                if backpressure > 0 && connection.has_too_much_queued() {
                     dropped += 1;
+                    connection.tally.message_dropped();
+                    overflowing.push(Rc::clone(connection));
+                    return;
+                }
+                if backpressure > max_backpressure {
+                    dropped += 1;
+                    connection.tally.message_dropped();
                     if overflow == Overflow::Close {
                         too_slow.push(Rc::clone(connection));
                     }
                     return;
                 }
                 self.send_to(connection);
+                connection.tally.message_sent();
+                connection.settle_account();
                 sent += 1;
             });
         }
         // Whatever their ends bring about, nothing is borrowed any more.
         for connection in too_slow {
             connection.terminate();
+        }
+        for connection in overflowing {
+            connection.overflows();
         }
         self.context.counters().messages_sent(sent);
         self.context.counters().messages_dropped(dropped);
@@ -158,18 +172,26 @@ impl<'a> Frame<'a> {
 }
 
 impl Frame<'_> {
-    fn bytes(&self, context: &Context) -> Bytes {
+    /// Nothing if there is no memory for them.
+    fn bytes(&self, context: &Context) -> Option<Bytes> {
         match self {
-            Self::Logged(span) => Bytes::own(context.log().with(*span, <[u8]>::to_vec), 0),
+            Self::Logged(span) => Some(Bytes::own(context.log().with(*span, <[u8]>::to_vec), 0)),
             Self::Large(large) => large.bytes(0),
         }
     }
 }
 
 impl Large<'_> {
-    fn bytes(&self, from: usize) -> Bytes {
-        let whole = self.shared.get_or_init(|| Rc::new([&self.header, &*self.payload].concat()));
-        Bytes::shared(Rc::clone(whole), from)
+    /// Nothing if there is no memory for them.
+    fn bytes(&self, from: usize) -> Option<Bytes> {
+        let whole = match self.shared.get() {
+            Some(whole) => Rc::clone(whole),
+            None => {
+                let whole = Rc::new(copy([&self.header, &self.payload])?);
+                Rc::clone(self.shared.get_or_init(|| whole))
+            }
+        };
+        Some(Bytes::shared(whole, from))
     }
 }
 
@@ -192,8 +214,8 @@ impl Connection {
     /// Bytes that wait because the system takes no more, and published ones that wait for something
     /// else. What our side has still to compress is not the peer's slowness.
     fn backpressure(&self) -> usize {
-        let queued = if self.in_flight.get() > 0 { self.queued() } else { self.held_back() };
-        queued + self.waiting_published()
+        let queued = if self.flags.has(Flags::WRITING) { self.queued() } else { self.held_back() };
+        queued + self.held_by_stream() + self.waiting_published()
     }
 
     /// Bytes that wait for the end of a message.
@@ -201,14 +223,16 @@ impl Connection {
         if !self.flags.has(Flags::TRAILED) {
             return 0;
         }
-        self.backlog.borrow().as_deref().map_or(0, |backlog| backlog.held_len)
+        self.backlog_len(|backlog| backlog.held_len)
     }
 
     /// Bytes behind the cork.
     pub(super) fn trail(&self) -> usize {
-        let backlog = self.backlog.borrow();
-        let behind = backlog.as_deref().map_or(0, |of| of.ready_len + of.held_len);
-        self.logged.get().len() + behind
+        self.logged.get().len() + self.backlog_len(|of| of.ready_len + of.held_len)
+    }
+
+    fn backlog_len(&self, len: fn(&Backlog) -> usize) -> usize {
+        self.if_rare(|rare| rare.backlog.borrow().as_deref().map_or(0, len)).unwrap_or(0)
     }
 
     fn queue_published(&self, frame: &Frame<'_>, is_compressed: bool) {
@@ -216,17 +240,17 @@ impl Connection {
             return self.hold_back(frame);
         }
         if self.flags.has(Flags::WAITING) {
-            let bytes = frame.bytes(&self.context);
-            return self.defer(Item::Published { bytes, is_compressed });
+            return match frame.bytes(&self.context) {
+                Some(bytes) => self.defer(Item::Published { bytes, is_compressed }),
+                None => self.lacks_memory(),
+            };
         }
         if is_compressed {
             self.context_is_stale();
         }
         match frame {
-            Frame::Logged(span) if self.in_flight.get() == 0 => self.follow_log(*span),
-            Frame::Logged(span) => {
-                self.context.log().with(*span, |bytes| self.cork_bytes(bytes));
-            }
+            Frame::Logged(span) if !self.flags.has(Flags::WRITING) => self.follow_log(*span),
+            Frame::Logged(span) => self.cork_span(*span),
             Frame::Large(large) => self.write_large(large),
         }
         self.pressure();
@@ -243,7 +267,7 @@ impl Connection {
             self.logged.set(joined);
         } else {
             // Something that it did not get lies in between.
-            self.context.log().with(span, |bytes| self.cork_bytes(bytes));
+            self.cork_span(span);
         }
     }
 
@@ -277,7 +301,7 @@ impl Connection {
     }
 
     fn begin_in_log(&self, fill: impl FnOnce(&mut Vec<u8>)) -> bool {
-        let is_idle = self.in_flight.get() == 0
+        let is_idle = !self.flags.has(Flags::WRITING)
             && !self.flags.has(Flags::TRAILED)
             && self.cork.borrow().is_empty();
         let begun = if is_idle { self.context.log().follow(Span::default(), fill) } else { None };
@@ -291,14 +315,17 @@ impl Connection {
     }
 
     fn write_large(&self, large: &Large<'_>) {
-        if self.in_flight.get() == 0 {
+        if !self.flags.has(Flags::WRITING) {
             self.write_corked_once();
         }
         if self.phase.get() >= Phase::Closing {
             return;
         }
-        if self.in_flight.get() > 0 {
-            return self.wait(large.bytes(0));
+        if self.flags.has(Flags::WRITING) {
+            return match large.bytes(0) {
+                Some(bytes) => self.wait(bytes),
+                None => self.lacks_memory(),
+            };
         }
         let Some(transport) = self.transport.get() else {
             return;
@@ -307,17 +334,20 @@ impl Connection {
             Ok(taken) => {
                 self.progress(taken);
                 if taken < large.header.len() + large.payload.len() {
-                    self.queue_write(large.bytes(taken));
+                    match large.bytes(taken) {
+                        Some(bytes) => self.queue_write(bytes),
+                        None => self.lacks_memory(),
+                    }
                 }
             }
-            // The stream is broken: the peer is gone (1006).
-            Err(_) => self.close_handles(),
+            Err(error) => self.write_failed(error),
         }
     }
 
     /// Puts bytes behind what is in flight.
     fn wait(&self, bytes: Bytes) {
-        let mut backlog = self.backlog.borrow_mut();
+        let rare = self.rare();
+        let mut backlog = rare.backlog.borrow_mut();
         let backlog = backlog.get_or_insert_default();
         backlog.ready_len += bytes.as_slice().len();
         backlog.ready.push_back(bytes);
@@ -326,38 +356,39 @@ impl Connection {
 
     /// Keeps a frame until the message that is being sent is whole.
     fn hold_back(&self, frame: &Frame<'_>) {
-        let mut backlog = self.backlog.borrow_mut();
+        let rare = self.rare();
+        let mut backlog = rare.backlog.borrow_mut();
         let Backlog { held, held_len, .. } = &mut **backlog.get_or_insert_default();
-        match frame {
+        let len = match frame {
             Frame::Logged(span) => {
-                *held_len += span.len();
-                let keep = |bytes: &[u8]| {
-                    if let Some(tail) = Backlog::tail(held) {
-                        tail.extend_from_slice(bytes);
-                    }
-                };
-                self.context.log().with(*span, keep);
+                let keep =
+                    |bytes: &[u8]| append(Backlog::tail(held)?, bytes).then_some(bytes.len());
+                self.context.log().with(*span, keep)
             }
-            Frame::Large(large) => {
-                let bytes = large.bytes(0);
-                *held_len += bytes.as_slice().len();
+            Frame::Large(large) => large.bytes(0).map(|bytes| {
+                let len = bytes.as_slice().len();
                 held.push_back(bytes);
-            }
-        }
+                len
+            }),
+        };
+        *held_len += len.unwrap_or_default();
+        drop(backlog);
         self.flags.set(Flags::TRAILED);
+        if len.is_none() {
+            self.lacks_memory();
+        }
     }
 
     /// The last fragment of a message is sent, or waits: what was held back follows it.
     pub(super) fn message_is_whole(&self) {
         self.flags.clear(Flags::FRAGMENTING);
-        let held = match self.backlog.borrow_mut().as_deref_mut() {
-            Some(backlog) => {
+        let held = self.if_rare(|rare| {
+            rare.backlog.borrow_mut().as_deref_mut().map(|backlog| {
                 backlog.held_len = 0;
                 std::mem::take(&mut backlog.held)
-            }
-            None => return,
-        };
-        for bytes in held {
+            })
+        });
+        for bytes in held.flatten().unwrap_or_default() {
             if self.flags.has(Flags::WAITING) {
                 self.defer(Item::Published { bytes, is_compressed: false });
             } else {
@@ -369,24 +400,29 @@ impl Connection {
     /// Puts bytes behind everything that is queued.
     pub(super) fn queue_bytes(&self, mut bytes: Bytes) {
         if let Some(small) = bytes.own_mut() {
-            return self.cork_bytes(small);
+            self.cork_bytes(small);
+            return;
         }
-        if self.in_flight.get() == 0 {
+        if !self.flags.has(Flags::WRITING) {
             self.write_corked_once();
         }
         self.wait(bytes);
-        if self.in_flight.get() == 0 {
+        if !self.flags.has(Flags::WRITING) {
             self.write_corked_once();
         }
     }
 
-    /// Lets `fill` append to whatever is last: the cork, with the span of the log copied into it, or
-    /// the backlog.
-    pub(super) fn cork_behind(&self, fill: impl FnOnce(&mut Vec<u8>)) {
-        let mut backlog = self.backlog.borrow_mut();
+    /// Lets `fill` append `len` bytes to whatever is last: the cork, with the span of the log copied into
+    /// it, or the backlog. Returns false if there is no memory for them.
+    pub(super) fn cork_behind(&self, len: usize, fill: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let rare = self.rare();
+        let mut backlog = rare.backlog.borrow_mut();
         match backlog.as_deref_mut().filter(|backlog| !backlog.ready.is_empty()) {
             Some(backlog) => {
                 if let Some(tail) = Backlog::tail(&mut backlog.ready) {
+                    if tail.try_reserve(len).is_err() {
+                        return false;
+                    }
                     let before = tail.len();
                     fill(tail);
                     backlog.ready_len += tail.len() - before;
@@ -398,6 +434,9 @@ impl Connection {
                     *cork = self.context.buffers().take();
                 }
                 let span = self.logged.take();
+                if cork.try_reserve(span.len() + len).is_err() {
+                    return false;
+                }
                 self.context.log().with(span, |bytes| cork.extend_from_slice(bytes));
                 fill(&mut cork);
                 if backlog.is_none() {
@@ -405,61 +444,66 @@ impl Connection {
                 }
             }
         }
+        true
     }
 
     /// Writes `cork` and what is behind it, while nothing is in flight.
     pub(super) fn write_trail(&self, transport: &dyn Transport, mut cork: Vec<u8>) {
         let span = self.logged.take();
-        let broken = self.context.log().with(span, |logged| {
+        let written = self.context.log().with(span, |logged| {
             let total = cork.len() + logged.len();
-            let Ok(taken) = transport.try_write([&cork, logged]) else {
-                return true;
-            };
+            let taken = transport.try_write([&cork, logged])?;
             self.progress(taken);
             if taken < total {
                 let from = taken.saturating_sub(cork.len());
                 let at = taken.min(cork.len());
-                cork.extend_from_slice(logged.get(from..).unwrap_or_default());
+                if !append(&mut cork, logged.get(from..).unwrap_or_default()) {
+                    return Err(UvError::ENOMEM);
+                }
                 self.queue_write(Bytes::own(cork, at));
             } else {
                 self.context.buffers().give_back(cork);
             }
-            false
+            Ok(())
         });
-        if broken || !self.write_backlog(transport) {
-            // The stream is broken: the peer is gone (1006).
-            self.close_handles();
+        if let Err(error) = written.and_then(|()| self.write_backlog(transport)) {
+            self.write_failed(error);
         }
     }
 
-    /// Writes what is ready until the system takes no more. Returns false if the stream is broken.
-    fn write_backlog(&self, transport: &dyn Transport) -> bool {
-        while self.in_flight.get() == 0 {
-            let next = self.backlog.borrow_mut().as_deref_mut().and_then(|backlog| {
+    /// Writes what is ready until the system takes no more.
+    fn write_backlog(&self, transport: &dyn Transport) -> Result<(), UvError> {
+        while !self.flags.has(Flags::WRITING) {
+            let next = self.if_rare(|rare| {
+                let mut backlog = rare.backlog.borrow_mut();
+                let backlog = backlog.as_deref_mut()?;
                 let next = backlog.ready.pop_front()?;
                 backlog.ready_len -= next.as_slice().len();
                 Some(next)
             });
-            let Some(mut bytes) = next else {
+            let Some(mut bytes) = next.flatten() else {
                 self.forget_empty_backlog();
-                return true;
+                return Ok(());
             };
-            let Ok(taken) = transport.try_write([bytes.as_slice(), &[]]) else {
-                return false;
-            };
+            let taken = transport.try_write([bytes.as_slice(), &[]])?;
             self.progress(taken);
             if taken < bytes.as_slice().len() {
                 bytes.advance(taken);
                 self.queue_write(bytes);
             }
         }
-        true
+        Ok(())
     }
 
     fn forget_empty_backlog(&self) {
-        let mut backlog = self.backlog.borrow_mut();
-        if backlog.as_deref().is_none_or(|backlog| backlog.held.is_empty()) {
-            backlog.take();
+        let is_needed = self.if_rare(|rare| {
+            let mut backlog = rare.backlog.borrow_mut();
+            if backlog.as_deref().is_some_and(|backlog| backlog.held.is_empty()) {
+                backlog.take();
+            }
+            backlog.is_some()
+        });
+        if is_needed != Some(true) {
             self.flags.clear(Flags::TRAILED);
         }
     }

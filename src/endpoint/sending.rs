@@ -1,13 +1,12 @@
 //! The sending half of a connection: frames are corked, and flushed once per turn.
 
-use std::collections::VecDeque;
-
 use super::connection::{Connection, Flags, Phase};
 use super::offload::{Frame, Item, OFFLOAD};
 use super::Failure;
-use crate::context::{Kind, Record};
+use crate::context::{append, copy, Kind, Record, Span};
+use crate::protocol::limits::{Limit, MAX_FRAME_HEADER};
 use crate::protocol::{apply_mask, close_payload, encode_header, Opcode, Role};
-use crate::transport::{Bytes, UvError};
+use crate::transport::{Bytes, Transport, UvError};
 
 /// A payload from this size on is written straight from the sender's memory; smaller ones are
 /// cheaper to copy behind their header than to pass as a second piece.
@@ -19,6 +18,9 @@ pub(super) const CORK_LIMIT: usize = 64 * 1024;
 /// and browsers' practice, some thousand small messages.
 const HIGH_WATER: usize = 1024 * 1024;
 
+/// What a connection that ends without a Close frame is reported with (RFC 6455 section 7.1.5).
+pub(super) const ABNORMAL_CLOSURE: u32 = 1006;
+
 /// What a send says about the queue behind it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Pressure {
@@ -26,6 +28,11 @@ pub(crate) enum Pressure {
     Low,
     /// The queue is above the high-water mark: wait for `drain`.
     High,
+    /// The queue was longer than it may be, or there was no memory or no masking key for the frame: the
+    /// connection has ended, and the frame was not taken.
+    Excess,
+    /// The context holds more than it may: somebody has to end.
+    Scarce,
 }
 
 /// What became of a frame.
@@ -34,7 +41,7 @@ pub(super) enum Corked {
     Now,
     /// It is to be compressed elsewhere.
     TooLarge,
-    /// The connection is of no use any more.
+    /// That was not possible, and the connection has ended.
     Failed,
 }
 
@@ -48,16 +55,11 @@ impl From<bool> for Corked {
     }
 }
 
-/// Sends whose completion was asked for, by the position of their last byte in the stream.
-#[derive(Default)]
-pub(super) struct Sent {
-    ends: VecDeque<u64>,
-}
-
 impl Connection {
     /// Queues a frame. Returns nothing when the connection is not open. With `notify` a `Sent`
     /// record follows once the frame's last byte has been given to the system. A message whose first
-    /// fragment says `compress` is compressed if that was agreed on.
+    /// fragment says `compress` is compressed if that was agreed on. The connection ends if more waits
+    /// already than may.
     pub(crate) fn send(
         &self,
         opcode: Opcode,
@@ -69,9 +71,32 @@ impl Connection {
         if !self.is_open() {
             return None;
         }
-        let frame = || Frame { opcode, fin, compress, notify, payload: payload.into() };
-        if self.flags.has(Flags::WAITING) {
-            self.defer(Item::Frame(frame()));
+        let is_behind = self.flags.has(Flags::WRITING | Flags::WAITING);
+        if is_behind && self.has_too_much_queued() {
+            self.overflows();
+            return Some(Pressure::Excess);
+        }
+        self.queue_frame(opcode, fin, payload, notify, compress, is_behind)
+    }
+
+    /// As `send`, without its conditions.
+    #[inline]
+    fn queue_frame(
+        &self,
+        opcode: Opcode,
+        fin: bool,
+        payload: &[u8],
+        notify: bool,
+        compress: bool,
+        is_behind: bool,
+    ) -> Option<Pressure> {
+        let frame = || {
+            let payload = self.keep(payload)?;
+            Some(Frame { opcode, fin, compress, notify, payload })
+        };
+        if is_behind && self.flags.has(Flags::WAITING) {
+            let Some(frame) = frame() else { return Some(Pressure::Excess) };
+            self.defer(Item::Frame(frame));
         } else {
             let corked = if opcode.is_control() {
                 self.cork_frame(opcode, fin, false, payload).into()
@@ -84,14 +109,16 @@ impl Connection {
                     self.frame_queued(opcode, fin, notify);
                 }
                 Corked::Now => return None,
-                Corked::TooLarge => self.offload(frame()),
-                Corked::Failed => {
-                    self.close_handles();
-                    return None;
+                Corked::TooLarge => {
+                    let Some(frame) = frame() else { return Some(Pressure::Excess) };
+                    self.offload(frame);
                 }
+                Corked::Failed => return Some(Pressure::Excess),
             }
         }
-        if !opcode.is_control() {
+        if opcode.is_control() {
+            self.control_sent(opcode);
+        } else {
             if !fin {
                 self.flags.set(Flags::FRAGMENTING);
             } else if self.flags.has(Flags::FRAGMENTING) {
@@ -101,10 +128,28 @@ impl Connection {
         Some(self.pressure())
     }
 
+    /// Sends a PING by ourselves: it may wait, however much does. Returns false if the connection is not
+    /// open.
+    pub(super) fn probe(&self) -> bool {
+        let is_behind = self.flags.has(Flags::WAITING);
+        self.is_open()
+            && self.queue_frame(Opcode::Ping, true, &[], false, false, is_behind).is_some()
+    }
+
+    fn control_sent(&self, opcode: Opcode) {
+        self.tally.control_sent(opcode);
+        if opcode == Opcode::Ping {
+            let mut budget = self.control.get();
+            budget.asks();
+            self.control.set(budget);
+        }
+    }
+
     /// Counts a frame that is in the queue, and notes the wish to hear of its end.
     pub(super) fn frame_queued(&self, opcode: Opcode, fin: bool, notify: bool) {
         if !opcode.is_control() && fin {
             self.context.counters().message_sent();
+            self.tally.message_sent();
         }
         if notify {
             self.notify_when_sent();
@@ -114,12 +159,78 @@ impl Connection {
     /// Says how full the queue is.
     pub(super) fn pressure(&self) -> Pressure {
         // While nothing is in flight, no more is corked than CORK_LIMIT.
-        let may_be_full = self.in_flight.get() > 0 || self.flags.has(Flags::WAITING);
-        if may_be_full && self.unsent() > HIGH_WATER {
-            self.flags.set(Flags::ABOVE);
-            return Pressure::High;
+        let may_be_full = self.flags.has(Flags::WRITING | Flags::WAITING);
+        if !may_be_full {
+            return Pressure::Low;
         }
-        Pressure::Low
+        self.settle_account();
+        let is_above = self.unsent() > HIGH_WATER;
+        if is_above {
+            self.flags.set(Flags::ABOVE);
+        }
+        match self.context.budget().is_over() {
+            true => Pressure::Scarce,
+            false if is_above => Pressure::High,
+            false => Pressure::Low,
+        }
+    }
+
+    /// Whether more than `maxBackpressure` waits for the peer.
+    pub(super) fn has_too_much_queued(&self) -> bool {
+        match self.group.borrow().settings.max_backpressure {
+            0 => false,
+            max => (self.unsent() + self.held_by_stream()) as u64 > max,
+        }
+    }
+
+    /// Bytes that the stream under a bridged connection has not taken in.
+    pub(super) fn held_by_stream(&self) -> usize {
+        self.transport().map_or(0, Transport::held)
+    }
+
+    /// Drops the connection because too much waits for the peer.
+    pub(super) fn overflows(&self) {
+        if self.phase.get() >= Phase::Closing {
+            return;
+        }
+        self.breaches(Limit::MaxBackpressure);
+        self.gives_up(Failure::backpressure());
+    }
+
+    /// Drops the connection because there is no memory for what is to be sent.
+    #[cold]
+    pub(crate) fn lacks_memory(&self) {
+        self.gives_up(Failure::stream(UvError::ENOMEM, "write"));
+    }
+
+    /// Reports why nothing more can be sent, and closes.
+    fn gives_up(&self, failure: Failure) {
+        if self.phase.get() >= Phase::Closing {
+            return;
+        }
+        if self.phase.get() != Phase::Open {
+            return self.break_off(failure);
+        }
+        self.rare().failure.borrow_mut().get_or_insert(failure);
+        self.context.record(Record::new(Kind::Error, ABNORMAL_CLOSURE, self.id, 0, 0));
+        self.close_handles();
+    }
+
+    /// The stream is broken: the peer is gone (1006), or there is no memory for what it is to get.
+    pub(super) fn write_failed(&self, error: UvError) {
+        match error {
+            UvError::ENOMEM => self.lacks_memory(),
+            error => self.break_off(Failure::stream(error, "write")),
+        }
+    }
+
+    /// Copies bytes that are to be sent later. Without memory for them the connection ends.
+    fn keep(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let kept = copy([bytes]);
+        if kept.is_none() {
+            self.lacks_memory();
+        }
+        kept
     }
 
     /// Sends bytes as they are, between frames. For those who speak through `_socket`.
@@ -130,10 +241,17 @@ impl Connection {
         if !is_writable || self.flags.has(Flags::FIN_WANTED) {
             return None;
         }
+        if self.phase.get() == Phase::Open && self.has_too_much_queued() {
+            self.overflows();
+            return Some(Pressure::Excess);
+        }
         if self.flags.has(Flags::WAITING) {
-            self.defer(Item::Raw { bytes: bytes.into(), notify });
+            let Some(bytes) = self.keep(bytes) else { return Some(Pressure::Excess) };
+            self.defer(Item::Raw { bytes, notify });
         } else {
-            self.cork_bytes(bytes);
+            if !self.cork_bytes(bytes) {
+                return Some(Pressure::Excess);
+            }
             if notify {
                 self.notify_when_sent();
             }
@@ -159,8 +277,9 @@ impl Connection {
                     payload: payload.into(),
                 }));
             } else if !self.cork_frame(Opcode::Close, true, false, payload) {
-                return self.close_handles();
+                return;
             }
+            self.heartbeat.take();
             self.arm(self.close_timeout());
         }
         self.end_if_concluded();
@@ -196,7 +315,7 @@ impl Connection {
     /// Bytes of frames that the system has not taken yet.
     pub(super) fn queued(&self) -> usize {
         let trail = if self.flags.has(Flags::TRAILED) { self.trail() } else { 0 };
-        self.cork.borrow().len() + self.in_flight.get() + trail
+        self.cork.borrow().len() + self.in_flight() + trail
     }
 
     /// Answers a PING. While the socket takes nothing, only the last PING is remembered: a peer
@@ -205,52 +324,86 @@ impl Connection {
         if !self.is_open() {
             return;
         }
-        if self.in_flight.get() > 0 {
-            self.pending_pong.replace(Some(payload.into()));
+        if self.flags.has(Flags::WRITING) {
+            self.rare().pending_pong.set(Some(payload.into()));
         } else {
             self.cork_frame(Opcode::Pong, true, false, payload);
+            self.tally.control_sent(Opcode::Pong);
         }
     }
 
-    /// Corks bytes that are not a frame: a handshake.
-    pub(super) fn cork_bytes(&self, bytes: &[u8]) {
-        self.cork_with(|cork| cork.extend_from_slice(bytes));
+    /// Corks bytes as they are. Returns false if the connection has ended for want of memory.
+    pub(super) fn cork_bytes(&self, bytes: &[u8]) -> bool {
+        self.cork_with(bytes.len(), |cork| cork.extend_from_slice(bytes))
     }
 
-    /// Lets `fill` append to the cork.
-    pub(super) fn cork_with(&self, fill: impl FnOnce(&mut Vec<u8>)) {
-        if self.flags.has(Flags::TRAILED) {
-            self.cork_behind(fill);
+    /// Corks a part of the log.
+    pub(super) fn cork_span(&self, span: Span) {
+        let is_corked = self.context.log().with(span, |bytes| {
+            self.cork_if_room(bytes.len(), |cork| cork.extend_from_slice(bytes))
+        });
+        // Not while the log is lent: this end may be that of the context, which empties the log.
+        if !is_corked {
+            self.lacks_memory();
+        }
+    }
+
+    /// Lets `fill` append `len` bytes to the cork. Returns false if the connection has ended for want of
+    /// memory for them.
+    #[inline]
+    pub(super) fn cork_with(&self, len: usize, fill: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let is_corked = self.cork_if_room(len, fill);
+        if !is_corked {
+            self.lacks_memory();
+        }
+        is_corked
+    }
+
+    /// As `cork_with`, but the connection does not end.
+    #[inline]
+    fn cork_if_room(&self, len: usize, fill: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let has_room = if self.flags.has(Flags::TRAILED) {
+            self.cork_behind(len, fill)
         } else {
             let mut cork = self.cork.borrow_mut();
             if cork.capacity() == 0 {
                 *cork = self.context.buffers().take();
             }
-            fill(&mut cork);
+            let has_room = cork.try_reserve(len).is_ok();
+            if has_room {
+                fill(&mut cork);
+            }
+            has_room
+        };
+        if has_room {
+            self.mark_dirty();
         }
-        self.mark_dirty();
+        has_room
     }
 
-    /// Corks one frame. Returns false when no masking key could be had.
+    /// Corks one frame. Returns false if the connection has ended, for want of memory or of a masking
+    /// key.
     pub(super) fn cork_frame(&self, opcode: Opcode, fin: bool, rsv1: bool, payload: &[u8]) -> bool {
         let mask = match self.role {
             Role::Server => None,
             Role::Client => match self.context.buffers().random::<4>() {
                 Some(key) => Some(key),
-                None => return false,
+                None => {
+                    self.gives_up(Failure::random());
+                    return false;
+                }
             },
         };
         let header = encode_header(self.role, opcode, fin, rsv1, payload.len() as u64, mask);
-        if mask.is_none() && payload.len() >= WRITE_THROUGH && self.in_flight.get() == 0 {
-            self.cork_with(|cork| header.append_to(cork));
-            self.write_through(payload);
-            return true;
+        if mask.is_none() && payload.len() >= WRITE_THROUGH && !self.flags.has(Flags::WRITING) {
+            return self.cork_with(MAX_FRAME_HEADER, |cork| header.append_to(cork))
+                && self.write_through(payload);
         }
         if mask.is_none() && self.log_frame(&header, payload) {
             return true;
         }
         let mut len = 0;
-        self.cork_with(|cork| {
+        let is_corked = self.cork_with(MAX_FRAME_HEADER + payload.len(), |cork| {
             header.append_to(cork);
             let from = cork.len();
             cork.extend_from_slice(payload);
@@ -262,15 +415,12 @@ impl Connection {
         if len >= CORK_LIMIT {
             self.write_corked();
         }
-        true
+        is_corked
     }
 
     pub(super) fn mark_dirty(&self) {
         if !self.flags.set(Flags::DIRTY) {
-            match self.this() {
-                Some(this) => self.context.mark_dirty(this),
-                None => self.flags.clear(Flags::DIRTY),
-            }
+            self.context.mark_dirty(self.place.get());
         }
     }
 
@@ -282,44 +432,46 @@ impl Connection {
             self.context.record(Record::new(Kind::Sent, 0, self.id, 1, 0));
             return;
         }
-        self.sent.borrow_mut().get_or_insert_default().ends.push_back(end);
+        self.rare().sent.borrow_mut().push_back(end);
+        self.flags.set(Flags::NOTIFIES);
     }
 
-    /// Writes the cork and then `payload`, copying only what the system does not take.
-    fn write_through(&self, payload: &[u8]) {
+    /// Writes the cork and then `payload`, copying only what the system does not take. Returns false if
+    /// the connection has ended for want of memory for that.
+    fn write_through(&self, payload: &[u8]) -> bool {
         let Some(transport) = self.transport.get() else {
-            return;
+            return true;
         };
         let mut cork = self.cork.take();
-        let outcome = transport.try_write([&cork, payload]);
-        let taken = match outcome {
+        let taken = match transport.try_write([&cork, payload]) {
             Ok(taken) => taken,
-            Err(error) => return self.break_off(Failure::stream(error, "write")),
+            Err(error) => {
+                self.write_failed(error);
+                return error != UvError::ENOMEM;
+            }
         };
         self.progress(taken);
-        let total = cork.len() + payload.len();
-        if taken < cork.len() {
-            cork.drain(..taken);
-            cork.extend_from_slice(payload);
-        } else {
-            let from = taken - cork.len();
-            cork.clear();
-            cork.extend_from_slice(payload.get(from..).unwrap_or_default());
+        let from = taken.saturating_sub(cork.len());
+        cork.drain(..taken.min(cork.len()));
+        if !append(&mut cork, payload.get(from..).unwrap_or_default()) {
+            self.lacks_memory();
+            return false;
         }
-        if taken < total {
-            self.queue_write(Bytes::own(cork, 0));
-        } else {
+        if cork.is_empty() {
             self.context.buffers().give_back(cork);
+        } else {
+            self.queue_write(Bytes::own(cork, 0));
         }
+        true
     }
 
     /// Writes what is corked; what the system does not take is queued.
     pub(super) fn write_corked(&self) {
-        if self.in_flight.get() > 0 || self.phase.get() >= Phase::Closing {
+        if self.flags.has(Flags::WRITING) || self.phase.get() >= Phase::Closing {
             return;
         }
         self.write_corked_once();
-        if self.in_flight.get() == 0 && self.phase.get() < Phase::Closing {
+        if !self.flags.has(Flags::WRITING) && self.phase.get() < Phase::Closing {
             self.everything_is_written();
         }
     }
@@ -344,8 +496,7 @@ impl Connection {
                     self.context.buffers().give_back(cork);
                 }
             }
-            // The stream is broken: the peer is gone (1006).
-            Err(error) => self.break_off(Failure::stream(error, "write")),
+            Err(error) => self.write_failed(error),
         }
     }
 
@@ -353,24 +504,39 @@ impl Connection {
         let Some(transport) = self.transport.get() else {
             return;
         };
-        self.in_flight.set(bytes.as_slice().len());
-        if transport.write(bytes).is_err() {
-            self.in_flight.set(0);
-            self.close_handles();
+        self.rare().in_flight.set(bytes.as_slice().len());
+        self.flags.set(Flags::WRITING);
+        if let Err(error) = transport.write(bytes) {
+            self.forget_write();
+            self.write_failed(error);
         }
+    }
+
+    /// Bytes of the queued write that is under way.
+    fn in_flight(&self) -> usize {
+        if !self.flags.has(Flags::WRITING) {
+            return 0;
+        }
+        self.if_rare(|rare| rare.in_flight.get()).unwrap_or(0)
+    }
+
+    /// No write is under way any more. Returns how many bytes it had.
+    fn forget_write(&self) -> usize {
+        self.flags.clear(Flags::WRITING);
+        self.if_rare(|rare| rare.in_flight.take()).unwrap_or(0)
     }
 
     /// A queued write has ended.
     pub(super) fn write_finished(&self, outcome: Result<(), UvError>) {
-        let len = self.in_flight.replace(0);
+        let len = self.forget_write();
         if self.phase.get() >= Phase::Closing {
             return;
         }
         if let Err(error) = outcome {
-            return self.break_off(Failure::stream(error, "write"));
+            return self.write_failed(error);
         }
         self.progress(len);
-        if let Some(payload) = self.pending_pong.take() {
+        if let Some(payload) = self.if_rare(|rare| rare.pending_pong.take()).flatten() {
             self.answer_ping(&payload);
         }
         self.write_corked();
@@ -381,15 +547,22 @@ impl Connection {
         let sent = self.bytes_sent.get() + taken as u64;
         self.bytes_sent.set(sent);
         self.context.counters().sent(taken);
-        let mut completed = 0;
-        if let Some(waiting) = self.sent.borrow_mut().as_deref_mut() {
-            while waiting.ends.front().is_some_and(|end| *end <= sent) {
-                waiting.ends.pop_front();
-                completed += 1;
-            }
+        if self.flags.has(Flags::NOTIFIES) {
+            self.notify_sent(sent);
+        }
+    }
+
+    /// Completes the sends that end at the position `sent` or before.
+    fn notify_sent(&self, sent: u64) {
+        let rare = self.rare();
+        let mut ends = rare.sent.borrow_mut();
+        let completed = ends.iter().take_while(|end| **end <= sent).count();
+        ends.drain(..completed);
+        if ends.is_empty() {
+            self.flags.clear(Flags::NOTIFIES);
         }
         if completed > 0 {
-            self.context.record(Record::new(Kind::Sent, 0, self.id, completed, 0));
+            self.context.record(Record::new(Kind::Sent, 0, self.id, completed as u32, 0));
         }
     }
 

@@ -13,10 +13,18 @@ pub(crate) struct Settings {
     pub handshake_timeout: u64,
     /// Time from our Close frame to the end of the connection.
     pub close_timeout: u64,
+    /// Silence after which the peer is sent a PING; 0 for no heartbeat.
+    pub heartbeat_interval: u64,
+    /// Time from that PING until something has to come.
+    pub heartbeat_timeout: u64,
     /// Largest message.
     pub max_payload: u64,
     /// Most fragments of one message.
     pub max_fragments: u32,
+    /// Bytes that may wait for the peer when something is sent.
+    pub max_backpressure: u64,
+    /// PING and PONG frames of the peer a second, in the long run.
+    pub max_control_frames: u32,
     /// Whether text is delivered without checking that it is UTF-8.
     pub skip_utf8_validation: bool,
     /// Whether a PING is answered by itself.

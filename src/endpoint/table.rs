@@ -1,4 +1,4 @@
-//! Numbers for connections and listeners.
+//! Numbers for connections, servers and what else JavaScript names.
 //!
 //! JavaScript names a connection by a number, one table lookup away. A number is given out again
 //! only after the record that ends its use has been delivered, so an old object in JavaScript can
@@ -8,17 +8,19 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::compression::SharedDeflate;
-use super::{Connection, Listener};
+use super::{Admission, Connection, Server};
 
 /// What a number stands for.
 pub(crate) enum Entry {
     /// A connection.
     Connection(Rc<Connection>),
-    /// A listener.
-    Listener(Rc<Listener>),
+    /// A server.
+    Server(Rc<Server>),
+    /// How many connections a server may have.
+    Admission(Rc<Admission>),
 }
 
-/// All connections and listeners of one environment.
+/// All connections and servers of one environment, and what they have in common.
 pub(crate) struct Table {
     entries: RefCell<Vec<Option<Entry>>>,
     free: RefCell<Vec<u32>>,
@@ -75,7 +77,7 @@ impl Table {
     ) -> Option<T> {
         match self.entries.borrow().get(id as usize)?.as_ref()? {
             Entry::Connection(connection) => Some(visit(connection)),
-            Entry::Listener(_) => None,
+            _ => None,
         }
     }
 
@@ -84,12 +86,28 @@ impl Table {
         self.with_connection(id, Rc::clone)
     }
 
-    /// Returns the listener, if the number stands for one.
-    pub(crate) fn listener(&self, id: u32) -> Option<Rc<Listener>> {
+    /// Returns the server, if the number stands for one.
+    pub(crate) fn server(&self, id: u32) -> Option<Rc<Server>> {
         match self.entries.borrow().get(id as usize)?.as_ref()? {
-            Entry::Listener(listener) => Some(Rc::clone(listener)),
-            Entry::Connection(_) => None,
+            Entry::Server(server) => Some(Rc::clone(server)),
+            _ => None,
         }
+    }
+
+    /// Returns what admits a server's connections, if the number stands for that.
+    pub(crate) fn admission(&self, id: u32) -> Option<Rc<Admission>> {
+        match self.entries.borrow().get(id as usize)?.as_ref()? {
+            Entry::Admission(admission) => Some(Rc::clone(admission)),
+            _ => None,
+        }
+    }
+
+    /// Returns a server for which `is_it` holds.
+    pub(crate) fn find_server(&self, is_it: impl Fn(&Server) -> bool) -> Option<Rc<Server>> {
+        self.entries.borrow().iter().flatten().find_map(|entry| match entry {
+            Entry::Server(server) if is_it(server) => Some(Rc::clone(server)),
+            _ => None,
+        })
     }
 
     /// Returns the numbers of all connections for which `keep` holds.

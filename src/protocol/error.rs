@@ -7,6 +7,8 @@
 
 use core::fmt;
 
+use super::limits::Limit;
+
 /// A breach of RFC 6455, or of a limit, by the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtocolError {
@@ -41,6 +43,8 @@ pub enum ProtocolError {
     UnsupportedMessageLength,
     /// The message has more frames than `max_fragments`.
     TooManyFragments,
+    /// More PING and PONG frames than a peer may send in a while.
+    TooManyControlFrames,
 }
 
 impl ProtocolError {
@@ -57,7 +61,7 @@ impl ProtocolError {
             | Self::LengthNotMinimal(_)
             | Self::InvalidCloseCode(_) => 1002,
             Self::InvalidUtf8 | Self::InvalidCompressedData(_) => 1007,
-            Self::TooManyFragments => 1008,
+            Self::TooManyFragments | Self::TooManyControlFrames => 1008,
             Self::UnsupportedDataPayloadLength | Self::UnsupportedMessageLength => 1009,
         }
     }
@@ -79,6 +83,19 @@ impl ProtocolError {
             Self::UnsupportedDataPayloadLength => "WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH",
             Self::UnsupportedMessageLength => "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH",
             Self::TooManyFragments => "WS_ERR_TOO_MANY_BUFFERED_PARTS",
+            Self::TooManyControlFrames => "ERR_UVWS_TOO_MANY_CONTROL_FRAMES",
+        }
+    }
+
+    /// Returns the limit that was breached, if it is one.
+    pub const fn limit(self) -> Option<Limit> {
+        match self {
+            Self::UnsupportedDataPayloadLength | Self::UnsupportedMessageLength => {
+                Some(Limit::MaxPayload)
+            }
+            Self::TooManyFragments => Some(Limit::MaxFragments),
+            Self::TooManyControlFrames => Some(Limit::ControlFrames),
+            _ => None,
         }
     }
 
@@ -105,6 +122,7 @@ impl fmt::Display for ProtocolError {
             }
             Self::UnsupportedMessageLength => return f.write_str("Max payload size exceeded"),
             Self::TooManyFragments => return f.write_str("Too many message fragments"),
+            Self::TooManyControlFrames => return f.write_str("Too many control frames"),
             // zlib's own words, as in `ws`.
             Self::InvalidCompressedData(message) => return f.write_str(message),
             _ => f.write_str("Invalid WebSocket frame: ")?,

@@ -1,9 +1,44 @@
-//! The numbers of the protocol and its default limits, each with its reason.
+//! The names of the limits, the numbers of the protocol and its default limits,
+//! each with its reason.
 //!
 //! A limit bounds what a peer can make this side keep or do. Those that a user
 //! can set are defaults here and travel in [`Config`](super::Config) and
 //! [`HandshakeLimits`](super::handshake::HandshakeLimits); those that the
-//! standard fixes have no switch.
+//! standard fixes have no switch. What limits a connection or a server instead
+//! of the protocol has its numbers in `src/endpoint/limits.rs`.
+
+/// A limit by its name: what counts breaches goes by it. The numbers are shared
+/// with `lib/limits.js`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Limit {
+    /// Bytes of a message.
+    MaxPayload = 0,
+    /// Frames of a message.
+    MaxFragments = 1,
+    /// PING and PONG frames in a while.
+    ControlFrames = 2,
+    /// Bytes that a peer has not taken.
+    MaxBackpressure = 3,
+    /// Bytes that a context holds.
+    MemoryBudget = 4,
+    /// Connections of a server.
+    MaxConnections = 5,
+    /// Connections of a server with one address.
+    MaxConnectionsPerAddress = 6,
+    /// Handshakes of a listener that are under way.
+    MaxPendingHandshakes = 7,
+    /// Time for an opening handshake.
+    HandshakeTimeout = 8,
+    /// Time for a closing handshake.
+    CloseTimeout = 9,
+    /// Bytes of a head.
+    MaxHeaderSize = 10,
+    /// Lines of a head.
+    MaxHeadersCount = 11,
+    /// Silence.
+    Heartbeat = 12,
+}
 
 /// Longest payload of a control frame (RFC 6455 section 5.5).
 pub const MAX_CONTROL_PAYLOAD: usize = 125;
@@ -28,6 +63,11 @@ pub const DEFAULT_MAX_PAYLOAD: u64 = 100 * 1024 * 1024;
 /// Fragments are joined as they arrive and cost no memory of their own; what
 /// the limit bounds is a message that never ends. Empty fragments count.
 pub const DEFAULT_MAX_FRAGMENTS: u32 = 16_384;
+
+/// Highest rate of PING and PONG frames that can be set, in frames a second: the time
+/// is counted in milliseconds. The default, 100, is in lib/constants.js: a heartbeat is
+/// one in many seconds, a busy measurement of latency some ten in one.
+pub const FASTEST_CONTROL_FRAMES: u32 = 1_000;
 
 /// Smallest allocation for a message that arrives in pieces. Below it the
 /// allocator's own overhead outweighs what a tighter size would save, and

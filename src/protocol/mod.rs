@@ -23,8 +23,8 @@
 //!
 //! # Elsewhere
 //!
-//! Answering a Ping or a Close, timers, rates and queues belong to
-//! `src/endpoint`: they need a clock or a socket. So does the negotiation of
+//! Answering a Ping or a Close, timers and queues belong to `src/endpoint`: they
+//! need a clock or a socket. A rate ([`ControlBudget`]) is handed the time. So does the negotiation of
 //! permessage-deflate ([`deflate`]), the one extension there is: `lib/` does it.
 
 #![forbid(unsafe_code)]
@@ -33,6 +33,7 @@
 
 mod close;
 mod control;
+mod control_budget;
 pub mod deflate;
 mod error;
 mod event;
@@ -45,6 +46,7 @@ mod receiver;
 mod utf8;
 
 pub use close::{close_payload, is_valid_close_code, NO_STATUS_RECEIVED};
+pub use control_budget::ControlBudget;
 pub use error::ProtocolError;
 pub use event::{Event, Payload, Step};
 pub use frame::{encode_header, Header};

@@ -6,10 +6,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use super::{Bytes, StreamOwner, Transport, UvError};
 use crate::context::{Context, Kind, Record};
+
+/// No more is given to the stream once so many bytes are on their way there: whether it takes them is
+/// not known before they are delivered.
+const ENOUGH_ON_THEIR_WAY: usize = 64 * 1024;
 
 /// See the module's documentation.
 pub(crate) struct Bridge {
@@ -18,6 +24,10 @@ pub(crate) struct Bridge {
     owner: RefCell<Option<Rc<dyn StreamOwner>>>,
     /// The stream takes no more until it has drained.
     is_blocked: Cell<bool>,
+    /// Bytes that are on their way to the stream.
+    on_their_way: Cell<usize>,
+    /// Bytes that the stream has got since it takes no more.
+    in_stream: Cell<usize>,
     /// It is to bring no more for now.
     is_stopped: Cell<bool>,
     /// A queued write.
@@ -33,8 +43,34 @@ impl Bridge {
             context: Rc::clone(context),
             owner: RefCell::new(Some(owner)),
             is_blocked: Cell::new(false),
+            on_their_way: Cell::new(0),
+            in_stream: Cell::new(0),
             is_stopped: Cell::new(false),
             queued: RefCell::new(None),
+        }
+    }
+
+    fn may_give(&self) -> bool {
+        !self.is_blocked.get() && self.on_their_way.get() < ENOUGH_ON_THEIR_WAY
+    }
+
+    fn give(&self, bytes: &[u8]) -> Result<(), UvError> {
+        if !bytes.is_empty() {
+            if !self.context.record_output(self.id, bytes) {
+                return Err(UvError::ENOMEM);
+            }
+            self.on_their_way.set(self.on_their_way.get() + bytes.len());
+        }
+        Ok(())
+    }
+
+    /// Ends the queued write, if the stream takes it.
+    fn give_queued(&self) {
+        let Some(bytes) = self.queued.borrow_mut().take_if(|_| self.may_give()) else { return };
+        let given = self.give(bytes.as_slice());
+        let owner = self.owner.borrow().clone();
+        if let Some(owner) = owner {
+            owner.written(given);
         }
     }
 }
@@ -53,13 +89,11 @@ impl Transport for Bridge {
     }
 
     fn try_write(&self, parts: [&[u8]; 2]) -> Result<usize, UvError> {
-        if self.is_blocked.get() {
+        if !self.may_give() {
             return Ok(0);
         }
         for part in parts {
-            if !part.is_empty() {
-                self.context.record_output(self.id, part);
-            }
+            self.give(part)?;
         }
         Ok(parts[0].len() + parts[1].len())
     }
@@ -69,12 +103,26 @@ impl Transport for Bridge {
         Ok(())
     }
 
+    // How much of its share the stream has passed on is not known here.
+    fn unwritten(&self) -> usize {
+        self.queued.borrow().as_ref().map_or(0, |bytes| bytes.as_slice().len())
+    }
+
+    fn held(&self) -> usize {
+        self.on_their_way.get() + self.in_stream.get()
+    }
+
     fn shutdown(&self) -> Result<(), UvError> {
         self.context.record(Record::new(Kind::OutputEnd, 0, self.id, 0, 0));
         Ok(())
     }
 
     fn reset_on_close(&self) {}
+
+    #[cfg(unix)]
+    fn release(&self) -> Result<OwnedFd, UvError> {
+        Err(UvError::EINVAL)
+    }
 
     fn ends_by_close(&self) -> bool {
         false
@@ -90,20 +138,22 @@ impl Transport for Bridge {
         }
     }
 
-    fn set_blocked(&self, is_blocked: bool) {
-        if self.owner.borrow().is_none() {
-            return;
+    fn passed_on(&self, len: usize, is_full: bool) {
+        self.on_their_way.set(self.on_their_way.get().saturating_sub(len));
+        if is_full {
+            self.is_blocked.set(true);
         }
-        self.is_blocked.set(is_blocked);
-        if is_blocked {
-            return;
+        if self.is_blocked.get() {
+            self.in_stream.set(self.in_stream.get() + len);
         }
-        if let Some(bytes) = self.queued.take() {
-            self.context.record_output(self.id, bytes.as_slice());
-            let owner = self.owner.borrow().clone();
-            if let Some(owner) = owner {
-                owner.written(Ok(()));
-            }
+        self.give_queued();
+    }
+
+    fn drained(&self) {
+        self.in_stream.set(0);
+        if self.owner.borrow().is_some() {
+            self.is_blocked.set(false);
+            self.give_queued();
         }
     }
 

@@ -95,12 +95,21 @@ impl Transport for TcpTransport {
         either!(self, stream => stream.write(bytes))
     }
 
+    fn unwritten(&self) -> usize {
+        either!(self, stream => stream.unwritten())
+    }
+
     fn shutdown(&self) -> Result<(), UvError> {
         either!(self, stream => stream.shutdown())
     }
 
     fn reset_on_close(&self) {
         either!(self, stream => stream.linger_zero());
+    }
+
+    #[cfg(unix)]
+    fn release(&self) -> Result<OwnedFd, UvError> {
+        either!(self, stream => stream.release())
     }
 
     fn ends_by_close(&self) -> bool {
@@ -112,7 +121,9 @@ impl Transport for TcpTransport {
     }
 
     // The system says itself when a socket is full.
-    fn set_blocked(&self, _is_blocked: bool) {}
+    fn passed_on(&self, _len: usize, _is_full: bool) {}
+
+    fn drained(&self) {}
 
     fn set_ref(&self, keep_alive: bool) {
         either!(self, stream => stream.set_ref(keep_alive));
@@ -165,10 +176,10 @@ impl TcpListener {
     }
 
     /// Announces connections again, or none for now. A handle goes on: libuv sheds what it cannot
-    /// accept.
-    pub(crate) fn set_accepting(&self, is_accepting: bool) {
+    /// accept, and announces no other connection before one is taken.
+    pub(crate) fn set_accepting(&self, is_accepting: bool) -> Result<(), UvError> {
         match &self.0 .0 {
-            Stream::Handle(_) => {}
+            Stream::Handle(_) => Ok(()),
             #[cfg(target_os = "linux")]
             Stream::Socket(socket) => socket.set_accepting(is_accepting),
         }

@@ -12,6 +12,8 @@ use super::address::SocketAddress;
 use super::error::UvError;
 use super::event_loop::Loop;
 use super::handle::guard;
+use super::request;
+use super::told::told;
 
 /// Called with the outcome of a lookup.
 pub(crate) trait ResolveOwner {
@@ -29,8 +31,7 @@ struct Shared {
     on: Loop,
 }
 
-struct Request {
-    raw: sys::uv_getaddrinfo_t,
+struct Kept {
     shared: Rc<Shared>,
     /// Dropped when the request is over, whoever is still interested.
     _pending: Rc<dyn std::any::Any>,
@@ -61,34 +62,22 @@ pub(crate) fn resolve(
         request: Cell::new(ptr::null_mut()),
         on,
     });
-    // SAFETY: uv_getaddrinfo_t is plain data that libuv initialises.
-    let raw = unsafe { std::mem::zeroed::<sys::uv_getaddrinfo_t>() };
-    let request =
-        Box::into_raw(Box::new(Request { raw, shared: Rc::clone(&shared), _pending: pending }));
-    // SAFETY: `request` is a live box that nothing else refers to.
-    let raw_request = unsafe { &raw mut (*request).raw };
-    // SAFETY: as above; libuv leaves `data` alone.
-    unsafe { (*raw_request).data = request.cast() };
-    // SAFETY: U5: the box stays until the callback; libuv copies the strings and hints before it
-    // returns.
-    let status = unsafe {
-        (on.uv().uv_getaddrinfo)(
-            on.as_ptr(),
-            raw_request,
-            Some(on_resolved),
-            host.as_ptr(),
-            service.as_ptr(),
-            &raw const hints,
-        )
-    };
-    if let Err(error) = UvError::check(status) {
-        // SAFETY: U5: libuv refused the request and will not call back, so the box is ours again.
-        drop(unsafe { Box::from_raw(request) });
-        return Err(error);
-    }
-    // The request pointer that uv_cancel takes is the libuv structure.
-    // SAFETY: `request` is live until the callback, which cannot run before this returns.
-    shared.request.set(unsafe { &raw mut (*request).raw }.cast());
+    let kept = Kept { shared: Rc::clone(&shared), _pending: pending };
+    let request = request::start(kept, |request| {
+        // SAFETY: U5, U6 and a live loop; libuv copies the strings and hints before it returns.
+        unsafe {
+            (on.uv().uv_getaddrinfo)(
+                on.as_ptr(),
+                request,
+                Some(on_resolved),
+                host.as_ptr(),
+                service.as_ptr(),
+                &raw const hints,
+            )
+        }
+    })?;
+    // The callback cannot run before this returns.
+    shared.request.set(request.cast());
     Ok(Resolution(shared))
 }
 
@@ -120,14 +109,12 @@ unsafe extern "C" fn on_resolved(
     status: c_int,
     list: *mut sys::addrinfo,
 ) {
-    // SAFETY: `data` was set to the box by `resolve`.
-    let request = unsafe { (*raw).data };
-    // SAFETY: U5: libuv gives the request back.
-    let request = unsafe { Box::from_raw(request.cast::<Request>()) };
-    let shared = Rc::clone(&request.shared);
+    // SAFETY: U5: only `resolve` registers this callback.
+    let kept = unsafe { request::take::<_, Kept>(raw) };
+    let shared = &kept.shared;
     shared.request.set(ptr::null_mut());
     let owner = shared.owner.take();
-    let outcome = UvError::check(status).map(|_| {
+    let outcome = UvError::check(told("uv_getaddrinfo_cb", status)).map(|_| {
         let mut addresses = Vec::new();
         let mut at = list.cast_const();
         while !at.is_null() {
@@ -153,5 +140,5 @@ unsafe extern "C" fn on_resolved(
         }
     });
     // Last: an ending environment may be waiting for this very drop.
-    drop(request);
+    drop(kept);
 }

@@ -18,6 +18,8 @@ impl UvError {
     pub(crate) const EINVAL: Self = Self(sys::uv_errno_t_UV_EINVAL);
     /// Nothing could be done now without waiting.
     pub(crate) const EAGAIN: Self = Self(sys::uv_errno_t_UV_EAGAIN);
+    /// There is no memory.
+    pub(crate) const ENOMEM: Self = Self(sys::uv_errno_t_UV_ENOMEM);
     /// The address family is not supported here.
     pub(crate) const EAFNOSUPPORT: Self = Self(sys::uv_errno_t_UV_EAFNOSUPPORT);
     /// The address does not exist on this machine.
@@ -28,6 +30,8 @@ impl UvError {
     /// The peer has gone before its connection was accepted.
     #[cfg(target_os = "linux")]
     pub(super) const ECONNABORTED: Self = Self(sys::uv_errno_t_UV_ECONNABORTED);
+    /// What the peer has sent is not acceptable.
+    pub(crate) const EPROTO: Self = Self(sys::uv_errno_t_UV_EPROTO);
     /// The name does not resolve.
     pub(crate) const EAI_NONAME: Self = Self(sys::uv_errno_t_UV_EAI_NONAME);
 

@@ -99,6 +99,11 @@ impl<H: RawHandle, O: Owner + ?Sized + 'static> Core<H, O> {
         self.owner.borrow().clone()
     }
 
+    /// Calls the owner from a callback, unless the handle is closing. Returns whether that panicked.
+    pub(super) fn call(&self, body: impl FnOnce(Rc<O>)) -> bool {
+        self.owner().filter(|_| self.is_active()).is_some_and(|owner| guard(|| body(owner)))
+    }
+
     /// Gives the handle to another owner.
     pub(super) fn set_owner(&self, owner: Rc<O>) {
         if self.state.get() != State::Closed {

@@ -13,9 +13,9 @@
 //!   `uv_close` moves it to `Closing` and is therefore called exactly once.
 //! - **U4 data**: `handle->data` is the `Core` that embeds the handle, of that exact type, set
 //!   right after `init` and never changed.
-//! - **U5 request**: a request is a heap box that libuv owns from the call that started it until
-//!   its callback, which takes the box back. libuv always calls it, with `UV_ECANCELED` when the
-//!   handle is closed first.
+//! - **U5 request**: a request is in front of a heap box that libuv owns from the call that started it
+//!   until its callback, which takes the box back (`request`). libuv always calls it, with
+//!   `UV_ECANCELED` when the handle is closed first.
 //! - **U6 symbols**: the function table is complete and belongs to a libuv 1.x whose structures
 //!   fit into ours (checked at load).
 //! - **U7 job**: what a thread of the pool touches of a request is its job, which is `Send`, and
@@ -38,11 +38,13 @@ mod event_loop;
 mod handle;
 #[cfg(target_os = "linux")]
 mod poll;
+mod request;
 #[cfg(target_os = "linux")]
 mod sockets;
 mod symbols;
 mod tcp;
 mod timer;
+mod told;
 pub(crate) mod wake;
 mod watcher;
 mod work;

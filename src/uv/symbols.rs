@@ -66,7 +66,61 @@ macro_rules! symbols {
                 })
             }
         }
+
+        /// Stand in front of the host's functions, and fail as a test has planned it.
+        #[cfg(feature = "faults")]
+        mod faulty {
+            use super::*;
+
+            pub(super) static BEHIND: OnceLock<Symbols> = OnceLock::new();
+
+            pub(super) fn table() -> Symbols {
+                Symbols { $($name,)* }
+            }
+
+            $(unsafe extern "C" fn $name($($arg: $ty),*) $(-> $ret)? {
+                let Some(behind) = BEHIND.get() else { std::process::abort() };
+                match Fallible::fault(stringify!($name)) {
+                    Some(fault) => fault,
+                    // SAFETY: U6: the function of the same name, with the arguments of its caller.
+                    None => unsafe { (behind.$name)($($arg),*) },
+                }
+            })*
+        }
     };
+}
+
+/// What a function of libuv returns when it is made to fail; nothing, if it cannot fail.
+#[cfg(feature = "faults")]
+trait Fallible: Sized {
+    fn fault(_point: &'static str) -> Option<Self> {
+        None
+    }
+}
+
+#[cfg(feature = "faults")]
+mod fallible {
+    use super::{c_char, c_int, c_uint, Fallible};
+
+    impl Fallible for () {}
+    impl Fallible for u64 {}
+    impl Fallible for *const c_char {}
+    impl Fallible for *mut c_char {}
+    impl Fallible for c_int {
+        fn fault(point: &'static str) -> Option<Self> {
+            uvws_faults::at(point).map(|errno| -errno)
+        }
+    }
+    impl Fallible for c_uint {
+        fn fault(point: &'static str) -> Option<Self> {
+            uvws_faults::at(point).map(|version| version as Self)
+        }
+    }
+    impl Fallible for usize {
+        fn fault(point: &'static str) -> Option<Self> {
+            uvws_faults::at(point).map(|_| Self::MAX)
+        }
+    }
 }
 
 symbols! {
@@ -96,6 +150,7 @@ symbols! {
     fn uv_read_stop(stream: *mut sys::uv_stream_t) -> c_int;
     fn uv_write(req: *mut sys::uv_write_t, stream: *mut sys::uv_stream_t, bufs: *const sys::uv_buf_t, n: c_uint, cb: sys::uv_write_cb) -> c_int;
     fn uv_try_write(stream: *mut sys::uv_stream_t, bufs: *const sys::uv_buf_t, n: c_uint) -> c_int;
+    fn uv_stream_get_write_queue_size(stream: *const sys::uv_stream_t) -> usize;
     fn uv_shutdown(req: *mut sys::uv_shutdown_t, stream: *mut sys::uv_stream_t, cb: sys::uv_shutdown_cb) -> c_int;
     fn uv_timer_init(event_loop: *mut sys::uv_loop_t, handle: *mut sys::uv_timer_t) -> c_int;
     fn uv_timer_start(handle: *mut sys::uv_timer_t, cb: sys::uv_timer_cb, timeout: u64, repeat: u64) -> c_int;
@@ -135,6 +190,11 @@ impl Symbols {
         TABLE
             .get_or_init(|| {
                 let table = Self::find()?;
+                #[cfg(feature = "faults")]
+                let table = {
+                    let _ = faulty::BEHIND.set(table);
+                    faulty::table()
+                };
                 table.check()?;
                 Ok(table)
             })

@@ -4,7 +4,7 @@ use std::cell::{Cell, UnsafeCell};
 use std::ffi::{c_char, c_int};
 use std::net::SocketAddr;
 #[cfg(unix)]
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::slice;
 
@@ -15,6 +15,8 @@ use super::bytes::Bytes;
 use super::error::UvError;
 use super::event_loop::Loop;
 use super::handle::{guard, Core, Owner};
+use super::request;
+use super::told::{planned, told};
 
 /// The memory that all streams of a context read into. libuv asks for it just before each read
 /// and hands the bytes over right after, on one thread, so one buffer serves them all.
@@ -66,6 +68,10 @@ pub(crate) type ReadInto<'a> = &'a mut dyn FnMut(&mut [u8]) -> Result<usize, UvE
 pub(crate) trait StreamOwner: Owner {
     /// Where reads go.
     fn receive_buffer(&self) -> &ReceiveBuffer;
+    /// Whether to read more in this turn of the loop. What is there is read in the next one otherwise.
+    fn may_read(&self) -> bool {
+        true
+    }
     /// Reads to where the next bytes belong, by `read`, which returns how many it has written to the
     /// front. Returns what `read` did, or nothing if they are to go to the receive buffer.
     fn receive_in_place(&self, _read: ReadInto<'_>) -> Option<Result<usize, UvError>> {
@@ -73,6 +79,8 @@ pub(crate) trait StreamOwner: Owner {
     }
     /// Bytes have arrived. They may be changed in place and are gone afterwards.
     fn received(&self, bytes: &mut [u8]);
+    /// Bytes have arrived that do not make anything yet, or such bytes are gone.
+    fn undecoded_changed(&self) {}
     /// No more will arrive: the peer has ended its side (`EOF`) or the stream failed.
     fn ended(&self, reason: UvError);
     /// A queued write has been handed to the system, or has failed.
@@ -91,32 +99,8 @@ type TcpCore = Core<sys::uv_tcp_t, dyn StreamOwner>;
 #[derive(Clone)]
 pub(crate) struct Tcp(Rc<TcpCore>);
 
-/// A write that libuv could not finish at once; it owns its bytes (U5).
-struct WriteRequest {
-    raw: sys::uv_write_t,
-    core: Rc<TcpCore>,
-    _bytes: Bytes,
-}
-
-struct ConnectRequest {
-    raw: sys::uv_connect_t,
-    core: Rc<TcpCore>,
-}
-
-struct ShutdownRequest {
-    raw: sys::uv_shutdown_t,
-    core: Rc<TcpCore>,
-}
-
-/// Rust keeps field order unspecified; requests are found again through `data`, not by layout.
-macro_rules! take_request {
-    ($raw:expr, $request:ty) => {{
-        // SAFETY: U5: `data` was set to the box when the request was started.
-        let data = unsafe { (*$raw).data };
-        // SAFETY: U5: libuv gives the request back, once.
-        unsafe { Box::from_raw(data.cast::<$request>()) }
-    }};
-}
+/// What a queued write keeps: its bytes, which do not move (a Vec's heap block), and its handle.
+type Queued = (Rc<TcpCore>, Bytes);
 
 impl Tcp {
     /// Initialises a handle that calls `owner` back.
@@ -163,19 +147,13 @@ impl Tcp {
     pub(crate) fn connect(&self, address: &SocketAddr) -> Result<(), UvError> {
         let raw = self.0.raw()?;
         let address = SocketAddress::new(address);
-        // SAFETY: uv_connect_t is plain data that libuv initialises.
-        let zeroed = unsafe { std::mem::zeroed::<sys::uv_connect_t>() };
-        let request =
-            Box::into_raw(Box::new(ConnectRequest { raw: zeroed, core: Rc::clone(&self.0) }));
-        // SAFETY: `request` is a live box that nothing else refers to.
-        let raw_request = unsafe { &raw mut (*request).raw };
-        // SAFETY: as above; libuv leaves `data` alone.
-        unsafe { (*raw_request).data = request.cast() };
-        // SAFETY: U3, U5; the address outlives the call.
-        let status = unsafe {
-            (self.0.on().uv().uv_tcp_connect)(raw_request, raw, address.as_ptr(), Some(on_connect))
-        };
-        self.started(status, request)
+        request::start(Rc::clone(&self.0), |request| {
+            // SAFETY: U3, U5; the address outlives the call.
+            unsafe {
+                (self.0.on().uv().uv_tcp_connect)(request, raw, address.as_ptr(), Some(on_connect))
+            }
+        })
+        .map(drop)
     }
 
     /// Takes over an open socket.
@@ -233,49 +211,36 @@ impl Tcp {
     pub(crate) fn write(&self, bytes: Bytes) -> Result<(), UvError> {
         let raw = self.stream()?;
         let part = buf(bytes.as_slice());
-        // SAFETY: uv_write_t is plain data that libuv initialises.
-        let zeroed = unsafe { std::mem::zeroed::<sys::uv_write_t>() };
-        let request = Box::into_raw(Box::new(WriteRequest {
-            raw: zeroed,
-            core: Rc::clone(&self.0),
-            _bytes: bytes,
-        }));
-        // SAFETY: `request` is a live box that nothing else refers to.
-        let raw_request = unsafe { &raw mut (*request).raw };
-        // SAFETY: as above; libuv leaves `data` alone.
-        unsafe { (*raw_request).data = request.cast() };
-        // SAFETY: U3, U5: the request owns the bytes, or a share of them, and they do not move (a
-        // Vec's heap block).
-        let status = unsafe {
-            (self.0.on().uv().uv_write)(raw_request, raw, &raw const part, 1, Some(on_write))
-        };
-        self.started(status, request)
+        let queued: Queued = (Rc::clone(&self.0), bytes);
+        request::start(queued, |request| {
+            // SAFETY: U3, U5: the request keeps the bytes, or a share of them.
+            unsafe { (self.0.on().uv().uv_write)(request, raw, &raw const part, 1, Some(on_write)) }
+        })
+        .map(drop)
+    }
+
+    /// Bytes that are queued and that the system has not taken.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.stream().map_or(0, |raw| {
+            // SAFETY: U3.
+            unsafe { (self.0.on().uv().uv_stream_get_write_queue_size)(raw) }
+        })
     }
 
     /// Ends our side once everything queued is written; `shut` follows.
     pub(crate) fn shutdown(&self) -> Result<(), UvError> {
         let raw = self.stream()?;
-        // SAFETY: uv_shutdown_t is plain data that libuv initialises.
-        let zeroed = unsafe { std::mem::zeroed::<sys::uv_shutdown_t>() };
-        let request =
-            Box::into_raw(Box::new(ShutdownRequest { raw: zeroed, core: Rc::clone(&self.0) }));
-        // SAFETY: `request` is a live box that nothing else refers to.
-        let raw_request = unsafe { &raw mut (*request).raw };
-        // SAFETY: as above; libuv leaves `data` alone.
-        unsafe { (*raw_request).data = request.cast() };
-        // SAFETY: U3, U5.
-        let status = unsafe { (self.0.on().uv().uv_shutdown)(raw_request, raw, Some(on_shutdown)) };
-        self.started(status, request)
+        request::start(Rc::clone(&self.0), |request| {
+            // SAFETY: U3, U5.
+            unsafe { (self.0.on().uv().uv_shutdown)(request, raw, Some(on_shutdown)) }
+        })
+        .map(drop)
     }
 
     /// Makes the close that follows a reset: nothing lingers.
     #[cfg(unix)]
     pub(crate) fn linger_zero(&self) {
-        let Ok(raw) = self.0.raw() else { return };
-        let mut descriptor = -1;
-        // SAFETY: U3.
-        let status = unsafe { (self.0.on().uv().uv_fileno)(raw.cast(), &raw mut descriptor) };
-        if status == 0 {
+        if let Ok(descriptor) = self.descriptor() {
             let linger = libc::linger { l_onoff: 1, l_linger: 0 };
             // SAFETY: the descriptor is the handle's and open while it is active (U3); the option is
             // read before the call returns.
@@ -289,6 +254,28 @@ impl Tcp {
                 )
             };
         }
+    }
+
+    /// Closes, and gives a duplicate of the socket away, which lives on; the owner hears `closed`.
+    #[cfg(unix)]
+    pub(crate) fn release(&self) -> Result<OwnedFd, UvError> {
+        let descriptor = self.descriptor()?;
+        // SAFETY: the descriptor is the handle's, which is closed below.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+        let socket = borrowed.try_clone_to_owned().map_err(|error| UvError::from_system(&error))?;
+        self.close();
+        Ok(socket)
+    }
+
+    /// The descriptor, which is the handle's and open while that is active.
+    #[cfg(unix)]
+    fn descriptor(&self) -> Result<RawFd, UvError> {
+        let raw = self.0.raw()?;
+        let mut descriptor = -1;
+        // SAFETY: U3.
+        let status = unsafe { (self.0.on().uv().uv_fileno)(raw.cast(), &raw mut descriptor) };
+        UvError::check(status)?;
+        Ok(descriptor)
     }
 
     /// A reset cannot be asked for on this platform; the close that follows is an ordinary one.
@@ -342,14 +329,6 @@ impl Tcp {
     fn stream(&self) -> Result<*mut sys::uv_stream_t, UvError> {
         self.0.raw().map(<*mut sys::uv_tcp_t>::cast)
     }
-
-    /// Takes the request back when libuv has refused it.
-    fn started<R>(&self, status: c_int, request: *mut R) -> Result<(), UvError> {
-        UvError::check(status).map(drop).inspect_err(|_| {
-            // SAFETY: U5: libuv refused the request and will not call back, so the box is ours.
-            drop(unsafe { Box::from_raw(request) });
-        })
-    }
 }
 
 fn buf(bytes: &[u8]) -> sys::uv_buf_t {
@@ -373,9 +352,12 @@ unsafe extern "C" fn on_alloc(
     // SAFETY: U4: only `Tcp::read_start` registers this callback.
     let core = unsafe { TcpCore::from_raw(handle.cast()) };
     let mut lent = buf(&[]);
-    if let (true, Some(owner)) = (core.is_active(), core.owner()) {
-        guard(|| lent = owner.receive_buffer().lend());
-    }
+    core.call(|owner| {
+        // libuv reads nothing without memory, and asks again in its next turn.
+        if owner.may_read() {
+            lent = owner.receive_buffer().lend();
+        }
+    });
     // SAFETY: libuv hands a place for the answer.
     unsafe { *out = lent };
 }
@@ -388,22 +370,28 @@ unsafe extern "C" fn on_read(
     // SAFETY: U4: only `Tcp::read_start` registers this callback.
     let core = unsafe { TcpCore::from_raw(stream.cast()) };
     let Some(owner) = core.owner() else { return };
-    let failed = guard(|| match count {
+    if count == sys::uv_errno_t_UV_ENOBUFS as isize {
+        return;
+    }
+    let count = match planned("uv_read_cb") {
+        Some(error) => {
+            // As libuv has done where it tells of an error.
+            // SAFETY: U4: libuv calls back for a handle that reads.
+            unsafe { (core.on().uv().uv_read_stop)(stream) };
+            error as isize
+        }
+        None => count,
+    };
+    let failed = core.call(|owner| match count {
         0 => {}
         1.. => {
             // SAFETY: libuv hands back the buffer that `on_alloc` gave it.
             let base = unsafe { (*bytes).base };
             // SAFETY: B1: the buffer is lent to this read only, and libuv filled `count` bytes.
             let bytes = unsafe { slice::from_raw_parts_mut(base.cast::<u8>(), count as usize) };
-            if core.is_active() {
-                owner.received(bytes);
-            }
+            owner.received(bytes);
         }
-        _ => {
-            if core.is_active() {
-                owner.ended(UvError::check(count as c_int).err().unwrap_or(UvError::EOF));
-            }
-        }
+        _ => owner.ended(UvError::check(count as c_int).err().unwrap_or(UvError::EOF)),
     });
     owner.receive_buffer().lent.set(false);
     if failed {
@@ -414,22 +402,31 @@ unsafe extern "C" fn on_read(
 unsafe extern "C" fn on_connection(stream: *mut sys::uv_stream_t, status: c_int) {
     // SAFETY: U4: only `Tcp::listen` registers this callback.
     let core = unsafe { TcpCore::from_raw(stream.cast()) };
-    if let (true, Some(owner)) = (core.is_active(), core.owner()) {
-        guard(|| owner.incoming(UvError::check(status).map(drop)));
+    // The connection that is announced is still to be taken.
+    if let Some(error) = planned("uv_connection_cb") {
+        core.call(|owner| owner.incoming(UvError::check(error).map(drop)));
     }
+    core.call(|owner| owner.incoming(UvError::check(status).map(drop)));
 }
 
 unsafe extern "C" fn on_write(raw: *mut sys::uv_write_t, status: c_int) {
-    let request = take_request!(raw, WriteRequest);
-    call(&request.core, |owner| owner.written(UvError::check(status).map(drop)));
+    // SAFETY: U5: only `Tcp::write` registers this callback.
+    let (core, bytes) = unsafe { request::take::<_, Queued>(raw) };
+    drop(bytes);
+    let status = told("uv_write_cb", status);
+    call(&core, |owner| owner.written(UvError::check(status).map(drop)));
 }
 
 unsafe extern "C" fn on_connect(raw: *mut sys::uv_connect_t, status: c_int) {
-    let request = take_request!(raw, ConnectRequest);
-    call(&request.core, |owner| owner.connected(UvError::check(status).map(drop)));
+    // SAFETY: U5: only `Tcp::connect` registers this callback.
+    let core = unsafe { request::take::<_, Rc<TcpCore>>(raw) };
+    let status = told("uv_connect_cb", status);
+    call(&core, |owner| owner.connected(UvError::check(status).map(drop)));
 }
 
 unsafe extern "C" fn on_shutdown(raw: *mut sys::uv_shutdown_t, status: c_int) {
-    let request = take_request!(raw, ShutdownRequest);
-    call(&request.core, |owner| owner.shut(UvError::check(status).map(drop)));
+    // SAFETY: U5: only `Tcp::shutdown` registers this callback.
+    let core = unsafe { request::take::<_, Rc<TcpCore>>(raw) };
+    let status = told("uv_shutdown_cb", status);
+    call(&core, |owner| owner.shut(UvError::check(status).map(drop)));
 }

@@ -6,7 +6,7 @@ use libuv_sys2 as sys;
 
 use super::error::UvError;
 use super::event_loop::Loop;
-use super::handle::{guard, Core, Owner};
+use super::handle::{Core, Owner};
 
 /// Called when the timer is due.
 pub(crate) trait TimerOwner: Owner {
@@ -45,7 +45,5 @@ impl Timer {
 unsafe extern "C" fn on_timer(raw: *mut sys::uv_timer_t) {
     // SAFETY: U4: only `Timer::arm` registers this callback.
     let core = unsafe { Core::<sys::uv_timer_t, dyn TimerOwner>::from_raw(raw) };
-    if let (true, Some(owner)) = (core.is_active(), core.owner()) {
-        guard(|| owner.due());
-    }
+    core.call(|owner| owner.due());
 }

@@ -12,7 +12,7 @@ use libuv_sys2 as sys;
 
 use super::error::UvError;
 use super::event_loop::Loop;
-use super::handle::{guard, Core, Owner};
+use super::handle::{Core, Owner};
 use super::symbols::Symbols;
 
 /// Called on the loop's thread after one or more wakes.
@@ -107,7 +107,5 @@ fn registry() -> MutexGuard<'static, Registry> {
 unsafe extern "C" fn on_wake(raw: *mut sys::uv_async_t) {
     // SAFETY: U4: only `Wake::new` registers this callback.
     let core = unsafe { Core::<sys::uv_async_t, dyn WakeOwner>::from_raw(raw) };
-    if let (true, Some(owner)) = (core.is_active(), core.owner()) {
-        guard(|| owner.woken());
-    }
+    core.call(|owner| owner.woken());
 }

@@ -6,7 +6,7 @@ use libuv_sys2 as sys;
 
 use super::error::UvError;
 use super::event_loop::Loop;
-use super::handle::{guard, Core, Owner};
+use super::handle::{Core, Owner};
 
 /// Called before each poll while started.
 pub(crate) trait IdleOwner: Owner {
@@ -56,21 +56,26 @@ impl Idle {
     }
 }
 
-/// A started `uv_check_t` that does not keep the loop alive.
+/// A `uv_check_t` that does not keep the loop alive.
 pub(crate) struct Check(Rc<Core<sys::uv_check_t, dyn CheckOwner>>);
 
 impl Check {
-    /// Initialises and starts the watcher.
-    pub(crate) fn start(on: Loop, owner: Rc<dyn CheckOwner>) -> Result<Self, UvError> {
+    /// Initialises the watcher; it is not started yet.
+    pub(crate) fn new(on: Loop, owner: Rc<dyn CheckOwner>) -> Result<Self, UvError> {
         let core = Core::new(on, owner, |on, raw| {
             // SAFETY: U6 and a live loop; `raw` is ours and pinned (U1).
             unsafe { (on.uv().uv_check_init)(on.as_ptr(), raw) }
         })?;
-        let raw = core.raw()?;
-        // SAFETY: U3: initialised just now. Fails only without a callback.
-        unsafe { (on.uv().uv_check_start)(raw, Some(on_check)) };
         core.set_ref(false);
         Ok(Self(core))
+    }
+
+    /// Starts the watcher.
+    pub(crate) fn start(&self) -> Result<(), UvError> {
+        let raw = self.0.raw()?;
+        // SAFETY: U3: active.
+        let status = unsafe { (self.0.on().uv().uv_check_start)(raw, Some(on_check)) };
+        UvError::check(status).map(drop)
     }
 
     /// Starts closing; the owner hears `closed`.
@@ -82,15 +87,11 @@ impl Check {
 unsafe extern "C" fn on_idle(raw: *mut sys::uv_idle_t) {
     // SAFETY: U4: only `Idle::start` registers this callback.
     let core = unsafe { Core::<sys::uv_idle_t, dyn IdleOwner>::from_raw(raw) };
-    if let (true, Some(owner)) = (core.is_active(), core.owner()) {
-        guard(|| owner.before_poll());
-    }
+    core.call(|owner| owner.before_poll());
 }
 
 unsafe extern "C" fn on_check(raw: *mut sys::uv_check_t) {
     // SAFETY: U4: only `Check::start` registers this callback.
     let core = unsafe { Core::<sys::uv_check_t, dyn CheckOwner>::from_raw(raw) };
-    if let (true, Some(owner)) = (core.is_active(), core.owner()) {
-        guard(|| owner.after_poll());
-    }
+    core.call(|owner| owner.after_poll());
 }

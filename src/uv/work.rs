@@ -10,6 +10,8 @@ use libuv_sys2 as sys;
 use super::error::UvError;
 use super::event_loop::Loop;
 use super::handle::guard;
+use super::request;
+use super::told::told;
 
 /// Something to compute. It crosses to another thread and back, so that the compiler holds that
 /// nothing of a loop, a connection or JavaScript is in it.
@@ -32,8 +34,8 @@ pub(crate) struct Work {
     on: Loop,
 }
 
-struct Request<J: Job> {
-    raw: sys::uv_work_t,
+/// What the request keeps. A thread of the pool touches the first two (U7).
+struct Queued<J: Job> {
     job: J,
     is_done: bool,
     place: Rc<Cell<*mut sys::uv_req_t>>,
@@ -46,32 +48,16 @@ pub(crate) fn queue_work<J: Job>(
     job: J,
     owner: Rc<dyn WorkOwner<J>>,
 ) -> Result<Work, UvError> {
-    // SAFETY: uv_work_t is plain data that libuv initialises.
-    let raw = unsafe { std::mem::zeroed::<sys::uv_work_t>() };
     let place = Rc::new(Cell::new(ptr::null_mut()));
-    let request = Box::into_raw(Box::new(Request {
-        raw,
-        job,
-        is_done: false,
-        place: Rc::clone(&place),
-        owner,
-    }));
-    // SAFETY: `request` is a live box that nothing else refers to.
-    let raw_request = unsafe { &raw mut (*request).raw };
-    // SAFETY: as above; libuv leaves `data` alone.
-    unsafe { (*raw_request).data = request.cast() };
-    // The request pointer that uv_cancel takes is the libuv structure.
-    place.set(raw_request.cast());
-    // SAFETY: U5: the box stays until the callback on the loop's thread, which cannot run before this
-    // returns.
-    let status = unsafe {
-        (on.uv().uv_queue_work)(on.as_ptr(), raw_request, Some(on_run::<J>), Some(on_ended::<J>))
-    };
-    if let Err(error) = UvError::check(status) {
-        // SAFETY: U5: libuv refused the request and will not call back, so the box is ours again.
-        drop(unsafe { Box::from_raw(request) });
-        return Err(error);
-    }
+    let queued = Queued { job, is_done: false, place: Rc::clone(&place), owner };
+    let request = request::start(queued, |request| {
+        // SAFETY: U5, U6 and a live loop.
+        unsafe {
+            (on.uv().uv_queue_work)(on.as_ptr(), request, Some(on_run::<J>), Some(on_ended::<J>))
+        }
+    })?;
+    // The callback on this thread cannot run before this returns.
+    place.set(request.cast());
     Ok(Work { request: place, on })
 }
 
@@ -88,22 +74,21 @@ impl Drop for Work {
 
 /// Runs on a thread of the pool.
 unsafe extern "C" fn on_run<J: Job>(raw: *mut sys::uv_work_t) {
-    // SAFETY: `data` was set to the box by `queue_work`.
-    let request = unsafe { (*raw).data }.cast::<Request<J>>();
+    // SAFETY: U5: only `queue_work` registers this callback.
+    let queued = unsafe { request::kept::<_, Queued<J>>(raw) };
     // SAFETY: U7: until the callback on the loop's thread nobody else touches `job`.
-    let job = unsafe { &mut (*request).job };
+    let job = unsafe { &mut (*queued).job };
     let is_done = !guard(|| job.run());
     // SAFETY: U7, as above, for `is_done`.
-    unsafe { (*request).is_done = is_done };
+    unsafe { (*queued).is_done = is_done };
 }
 
-unsafe extern "C" fn on_ended<J: Job>(raw: *mut sys::uv_work_t, _status: c_int) {
-    // SAFETY: `data` was set to the box by `queue_work`.
-    let request = unsafe { (*raw).data };
-    // SAFETY: U5: libuv gives the request back.
-    let request = unsafe { Box::from_raw(request.cast::<Request<J>>()) };
-    let Request { job, is_done, place, owner, .. } = *request;
+unsafe extern "C" fn on_ended<J: Job>(raw: *mut sys::uv_work_t, status: c_int) {
+    // SAFETY: U5: only `queue_work` registers this callback.
+    let Queued { job, is_done, place, owner } = unsafe { request::take::<_, Queued<J>>(raw) };
     place.set(ptr::null_mut());
+    // What was cancelled has not run.
+    let is_done = is_done && told("uv_after_work_cb", status) == 0;
     // Last: an ending environment may be waiting for what the owner does.
     guard(|| owner.work_ended(job, is_done));
 }

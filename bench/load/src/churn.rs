@@ -1,13 +1,13 @@
 //! Churn: open, echo one message, close, and again.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::time::Instant;
 
 use crate::client::{Head, PATIENCE};
 use crate::frames::{Exchange, Inbox, CLOSE, CLOSE_FIRST_BYTE};
 use crate::options::Options;
 use crate::report::{Moment, Window};
+use crate::stream::Stream;
 use crate::sys::{Event, Poll, READABLE};
 
 /// Reports taken from the kernel at a time.
@@ -25,7 +25,7 @@ enum Stage {
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     stage: Stage,
     opened: Instant,
 }
@@ -71,11 +71,11 @@ pub fn run(options: &Options) -> io::Result<(Moment, Moment, Window)> {
 impl Run<'_> {
     fn open(&mut self, token: usize) -> io::Result<Connection> {
         let opened = Instant::now();
-        let stream = self.options.target.connect(self.ordinal)?;
+        let mut stream = self.options.target.connect(self.ordinal)?;
         self.ordinal += 1;
-        stream.set_nonblocking(true)?;
+        stream.socket().set_nonblocking(true)?;
         self.poll.add(&stream, READABLE, token)?;
-        (&stream).write_all(&self.request)?;
+        stream.write_all(&self.request)?;
         Ok(Connection { stream, stage: Stage::Handshake(Box::default()), opened })
     }
 
@@ -95,7 +95,20 @@ impl Run<'_> {
                 return Err(io::Error::other("the server has stopped replying"));
             }
             for event in ready {
-                self.advance(event.token())?;
+                self.serve(event.token())?;
+            }
+        }
+    }
+
+    fn serve(&mut self, token: usize) -> io::Result<()> {
+        loop {
+            match self.advance(token) {
+                // What has come was for TLS itself.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                outcome => outcome?,
+            }
+            if !self.connections[token].stream.holds_some() {
+                return Ok(());
             }
         }
     }
@@ -137,9 +150,10 @@ impl Run<'_> {
                         ))
                     }
                 }
-                let opened = self.connections[token].opened;
+                let Connection { stream, opened, .. } = &self.connections[token];
                 self.window.latencies.record(opened.elapsed().as_nanos() as u64);
                 self.window.count += 1;
+                self.window.resumed += u64::from(stream.is_resumed());
                 self.connections[token] = self.open(token)?;
                 Ok(())
             }

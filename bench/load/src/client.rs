@@ -1,10 +1,12 @@
 //! Opening connections: TCP, then the opening handshake of RFC 6455 section 4.1.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use crate::deflate::Takeover;
+use crate::secure::Security;
+use crate::stream::Stream;
 use crate::sys;
 
 /// No step of a healthy server takes this long on a loopback.
@@ -18,13 +20,13 @@ const END: &str = "\r\n";
 const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// Source addresses that connections take turns with, each with all its ports to itself.
-const SOURCES: usize = 64;
+pub const SOURCES: usize = 64;
 
 /// What is under way with a server at the same time: fewer than any server keeps waiting.
 pub const AT_A_TIME: usize = 64;
 
 /// Where the server listens.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Target {
     /// A loopback address.
     pub host: Ipv4Addr,
@@ -32,37 +34,43 @@ pub struct Target {
     pub port: u16,
     /// The compression to ask for, and to insist on.
     pub deflate: Option<Takeover>,
+    /// Present if it speaks TLS.
+    pub security: Option<Security>,
 }
 
 impl Target {
-    /// Connects, without the handshake. `ordinal` spreads connections over the source addresses.
-    pub fn connect(&self, ordinal: usize) -> io::Result<TcpStream> {
-        let source = Ipv4Addr::new(127, 0, 1, 1 + (ordinal % SOURCES) as u8);
-        let stream = sys::connect_from(source, SocketAddrV4::new(self.host, self.port))?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
+    /// Connects, without a handshake. `ordinal` spreads connections over the source addresses.
+    pub fn connect(&self, ordinal: usize) -> io::Result<Stream> {
+        let client = ordinal % SOURCES;
+        let source = Ipv4Addr::new(127, 0, 1, 1 + client as u8);
+        let socket = sys::connect_from(source, SocketAddrV4::new(self.host, self.port))?;
+        socket.set_nodelay(true)?;
+        Ok(match &self.security {
+            Some(security) => Stream::Secure(Box::new(security.wrap(socket, client)?)),
+            None => Stream::Plain(socket),
+        })
     }
 
     /// Opens connections with the ordinals up to `count`, some at a time.
-    pub fn open_all(&self, count: usize) -> io::Result<Vec<TcpStream>> {
+    pub fn open_all(&self, count: usize) -> io::Result<Vec<Stream>> {
         let request = self.request();
         let mut streams = Vec::with_capacity(count);
         while streams.len() < count {
             let opened = streams.len();
             for ordinal in opened..count.min(opened + AT_A_TIME) {
-                let stream = self.connect(ordinal)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
-                (&stream).write_all(&request)?;
+                let mut stream = self.connect(ordinal)?;
+                stream.socket().set_read_timeout(Some(PATIENCE))?;
+                stream.write_all(&request)?;
                 streams.push(stream);
             }
-            for stream in &streams[opened..] {
+            for stream in &mut streams[opened..] {
                 self.await_upgrade(stream)?;
             }
         }
         Ok(streams)
     }
 
-    fn await_upgrade(&self, stream: &TcpStream) -> io::Result<()> {
+    fn await_upgrade(&self, stream: &mut Stream) -> io::Result<()> {
         let mut head = Head::default();
         while !head.is_complete()? {
             head.read_from(stream)?;
@@ -95,7 +103,7 @@ impl Default for Head {
 
 impl Head {
     /// Reads once.
-    pub fn read_from(&mut self, mut stream: &TcpStream) -> io::Result<()> {
+    pub fn read_from(&mut self, stream: &mut Stream) -> io::Result<()> {
         match stream.read(&mut self.bytes[self.length..])? {
             0 => Err(io::Error::other("the server refused the upgrade or its answer is too long")),
             count => {

@@ -1,10 +1,10 @@
 //! An open connection: what it still has to send, and what it is owed.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 
 use crate::client::Target;
 use crate::frames::{Exchange, Inbox, Outbox};
+use crate::stream::Stream;
 use crate::sys::{Poll, READABLE, WRITABLE};
 
 /// One read takes at most so much: it fits the second-level cache beside what is compared.
@@ -16,7 +16,7 @@ pub const TICK_MS: i32 = 100;
 
 /// A connection that does not block.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     inbox: Inbox,
     outbox: Outbox,
     awaits_writable: bool,
@@ -35,13 +35,8 @@ impl Connection {
     }
 
     /// Wraps an open connection, and has `poll` report it as `token`.
-    pub fn new(
-        stream: TcpStream,
-        exchange: &Exchange,
-        poll: &Poll,
-        token: usize,
-    ) -> io::Result<Self> {
-        stream.set_nonblocking(true)?;
+    pub fn new(stream: Stream, exchange: &Exchange, poll: &Poll, token: usize) -> io::Result<Self> {
+        stream.socket().set_nonblocking(true)?;
         poll.add(&stream, READABLE, token)?;
         let inbox = Inbox::new(exchange);
         Ok(Connection { stream, inbox, outbox: Outbox::default(), awaits_writable: false })
@@ -54,32 +49,44 @@ impl Connection {
 
     /// Reads once and returns how many replies that completed.
     pub fn read(&mut self, exchange: &Exchange, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = match (&self.stream).read(buffer) {
-            Ok(0) => return Err(io::Error::other("the server has closed a connection")),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
-            Err(error) => return Err(error),
-        };
-        self.inbox
-            .accept(exchange, &buffer[..count])
-            .ok_or_else(|| io::Error::other("a reply is not what was sent"))
+        let mut replies = 0;
+        loop {
+            let count = match self.stream.read(buffer) {
+                Ok(0) => return Err(io::Error::other("the server has closed a connection")),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(replies),
+                Err(error) => return Err(error),
+            };
+            replies += self
+                .inbox
+                .accept(exchange, &buffer[..count])
+                .ok_or_else(|| io::Error::other("a reply is not what was sent"))?;
+            if count < buffer.len() && !self.stream.holds_some() {
+                return Ok(replies);
+            }
+        }
     }
 
     /// Sends as much as the kernel takes of what is queued.
     pub fn write(&mut self, exchange: &Exchange, poll: &Poll, token: usize) -> io::Result<()> {
-        while !self.outbox.is_empty() {
-            match (&self.stream).write(self.outbox.bytes(exchange)) {
-                Ok(count) => self.outbox.advance(exchange, count),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            }
-        }
-        let awaits_writable = !self.outbox.is_empty();
+        let awaits_writable = match self.send(exchange) {
+            Ok(()) => false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
+            Err(error) => return Err(error),
+        };
         if awaits_writable != self.awaits_writable {
             self.awaits_writable = awaits_writable;
             let interest = if awaits_writable { READABLE | WRITABLE } else { READABLE };
             poll.modify(&self.stream, interest, token)?;
         }
         Ok(())
+    }
+
+    fn send(&mut self, exchange: &Exchange) -> io::Result<()> {
+        while !self.outbox.is_empty() {
+            let count = self.stream.write(self.outbox.bytes(exchange))?;
+            self.outbox.advance(exchange, count);
+        }
+        self.stream.flush()
     }
 }

@@ -20,5 +20,7 @@ pub mod options;
 pub mod paced;
 pub mod probe;
 pub mod report;
+pub mod secure;
 pub mod sha1;
+pub mod stream;
 pub mod sys;

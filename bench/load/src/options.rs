@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::client::Target;
 use crate::deflate::Takeover;
 use crate::frames::{Kind, Shape};
+use crate::secure::Security;
 
 /// What the load generator prints for a command line it does not understand.
 pub const USAGE: &str = "\
@@ -25,6 +26,9 @@ usage: load --port P --pid PID [options]
   --fragments F        frames per message (1)
   --deflate no-takeover, --deflate takeover
                        permessage-deflate in both directions, without or with context
+  --tls resume, --tls full
+                       TLS 1.3 with TLS_AES_128_GCM_SHA256 and X25519; sessions are resumed, or every
+                       handshake is a full one
   --repeat T           copies that the server sends of each message (1)
   --rate R             messages a second of all connections together, paced only
   --flood D            one connection more, with D messages in flight, paced only (0)
@@ -88,7 +92,7 @@ impl Options {
     /// Reads the arguments that follow the program's name.
     pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut options = Options {
-            target: Target { host: Ipv4Addr::LOCALHOST, port: 0, deflate: None },
+            target: Target { host: Ipv4Addr::LOCALHOST, port: 0, deflate: None, security: None },
             pid: 0,
             mode: Mode::Echo,
             connections: 64,
@@ -150,6 +154,14 @@ impl Options {
                 };
                 self.shape.deflate = Some(takeover);
                 self.target.deflate = Some(takeover);
+            }
+            "--tls" => {
+                let resumes = match value {
+                    "resume" => true,
+                    "full" => false,
+                    _ => return None,
+                };
+                self.target.security = Some(Security::new(resumes).ok()?);
             }
             "--rate" => self.rate = value.parse().ok()?,
             "--flood" => self.flood = value.parse().ok()?,

@@ -36,6 +36,8 @@ pub struct Window {
     pub lateness: Option<Histogram>,
     /// Messages echoed to the connection that floods.
     pub flood: u64,
+    /// Connections that went on with a session of TLS.
+    pub resumed: u64,
 }
 
 /// Writes the JSON of a measured window. `resident` is the server's memory before the first
@@ -70,6 +72,9 @@ pub fn window(
     if options.flood > 0 {
         let per_second = window.flood as f64 / elapsed;
         number(&mut line, "flood_per_second", per_second, 0);
+    }
+    if options.mode == Mode::Churn && options.target.security.is_some() {
+        number(&mut line, "resumed", window.resumed as f64 / count.max(1.0), 3);
     }
     let peak = probe::resident_peak(options.pid).unwrap_or(0);
     number(&mut line, "resident_peak_bytes", peak as f64, 0);

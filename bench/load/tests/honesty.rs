@@ -1,7 +1,9 @@
 //! The load generator does not believe a server: it fails when it is lied to.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
+use std::process::Command;
+use std::sync::Arc;
 use std::thread;
 
 use bench_load::client::find;
@@ -10,6 +12,9 @@ use bench_load::options::{Mode, Options};
 use bench_load::report::Window;
 use bench_load::sha1::accept_for;
 use bench_load::{broadcast, churn, echo, paced};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// What a server of the tests makes of the frames that are due.
 type Answer = fn(nth: usize, frame: Vec<u8>) -> Vec<u8>;
@@ -50,20 +55,40 @@ const LIARS: [(&str, Answer); 5] = [
     }),
 ];
 
+/// A server's certificate, made for this run.
+fn security() -> Arc<ServerConfig> {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
+        .args(["-nodes", "-subj", "/CN=localhost", "-keyout", "-", "-out", "-"])
+        .output()
+        .unwrap();
+    let key = PrivateKeyDer::from_pem_slice(&made.stdout).unwrap();
+    let certificate = CertificateDer::from_pem_slice(&made.stdout).unwrap();
+    let builder = ServerConfig::builder().with_no_client_auth();
+    Arc::new(builder.with_single_cert(vec![certificate], key).unwrap())
+}
+
 /// Serves one connection after the other, each in a thread of its own.
-fn serve(answer: Answer) -> u16 {
+fn serve(answer: Answer, security: Option<Arc<ServerConfig>>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
+            let security = security.clone();
             // A client that has seen enough goes without a word.
-            thread::spawn(move || serve_connection(stream, answer));
+            thread::spawn(move || match security {
+                Some(config) => {
+                    let session = ServerConnection::new(config).unwrap();
+                    serve_connection(StreamOwned::new(session, stream), answer)
+                }
+                None => serve_connection(stream, answer),
+            });
         }
     });
     port
 }
 
-fn serve_connection(mut stream: TcpStream, answer: Answer) -> io::Result<()> {
+fn serve_connection(mut stream: impl Read + Write, answer: Answer) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(byte(&mut stream)?);
@@ -89,7 +114,7 @@ fn serve_connection(mut stream: TcpStream, answer: Answer) -> io::Result<()> {
     Ok(())
 }
 
-fn byte(stream: &mut TcpStream) -> io::Result<u8> {
+fn byte(stream: &mut impl Read) -> io::Result<u8> {
     let mut byte = [0];
     stream.read_exact(&mut byte)?;
     Ok(byte[0])
@@ -97,12 +122,11 @@ fn byte(stream: &mut TcpStream) -> io::Result<u8> {
 
 /// Measures a server that answers so; this process stands for the server's.
 fn measure(mode: Mode, answer: Answer) -> io::Result<Window> {
-    let port = serve(answer).to_string();
-    let pid = std::process::id().to_string();
-    let arguments = ["--port", &port, "--pid", &pid, "--connections", "2", "--rate", "2000"];
-    let arguments = arguments.into_iter().chain(["--warmup", "0.05", "--seconds", "0.2"]);
-    let options = Options::parse(arguments.map(String::from)).unwrap();
-    let options = Options { mode, ..options };
+    measure_at(mode, serve(answer, None), &[])
+}
+
+fn measure_at(mode: Mode, port: u16, more: &[&str]) -> io::Result<Window> {
+    let options = Options { mode, ..options(port, more) };
     let run = match mode {
         Mode::Echo => echo::run,
         Mode::Paced => paced::run,
@@ -112,11 +136,48 @@ fn measure(mode: Mode, answer: Answer) -> io::Result<Window> {
     run(&options).map(|(_, _, window)| window)
 }
 
+fn options(port: u16, more: &[&str]) -> Options {
+    let port = port.to_string();
+    let pid = std::process::id().to_string();
+    let arguments = ["--port", &port, "--pid", &pid, "--connections", "2", "--rate", "2000"];
+    let arguments = arguments.into_iter().chain(["--warmup", "0.05", "--seconds", "0.2"]);
+    let arguments = arguments.chain(more.iter().copied());
+    Options::parse(arguments.map(String::from)).unwrap()
+}
+
 #[test]
 fn an_honest_server_is_measured() {
     for mode in [Mode::Echo, Mode::Paced, Mode::Churn] {
         let window = measure(mode, honest).unwrap();
         assert!(window.count > 0 && window.latencies.max() > 0, "{mode:?}");
+    }
+}
+
+#[test]
+fn an_honest_server_is_measured_over_tls() {
+    let port = serve(honest, Some(security()));
+    for mode in [Mode::Echo, Mode::Paced, Mode::Churn] {
+        let window = measure_at(mode, port, &["--tls", "resume"]).unwrap();
+        assert!(window.count > 0, "{mode:?}");
+    }
+}
+
+#[test]
+fn sessions_are_resumed_if_that_is_wanted() {
+    let port = serve(honest, Some(security()));
+    for (wanted, is_resumed) in [("resume", true), ("full", false)] {
+        let target = options(port, &["--tls", wanted]).target;
+        drop(target.open_all(1).unwrap());
+        assert_eq!(target.open_all(1).unwrap()[0].is_resumed(), is_resumed);
+    }
+}
+
+#[test]
+fn lies_are_noticed_over_tls() {
+    let security = security();
+    for (lie, answer) in LIARS {
+        let port = serve(answer, Some(Arc::clone(&security)));
+        assert!(measure_at(Mode::Echo, port, &["--tls", "full"]).is_err(), "{lie}");
     }
 }
 

@@ -75,13 +75,11 @@ impl Compressor {
     /// Compresses a fragment, `fin` if it is its message's last, into the front of `output`, and
     /// returns how long it is. `output` is made longer as needed; what is in it does not matter.
     ///
-    /// Nothing is returned should the compressor fail, which only a wrong setting could cause; it is
-    /// of no use then.
+    /// Nothing is returned if there is no memory for the output, and should the compressor fail, which
+    /// only a wrong setting could cause; it is of no use then.
     pub fn compress(&mut self, payload: &[u8], fin: bool, output: &mut Vec<u8>) -> Option<usize> {
         let likely = zlib_rs::compress_bound(payload.len().min(ONE_CALL)).saturating_add(MIN_ROOM);
-        if output.len() < likely {
-            output.resize(likely, 0);
-        }
+        lengthen(output, likely)?;
         if payload.is_empty() {
             // A flush of nothing would be refused right after another.
             let first = output.first_mut()?;
@@ -105,7 +103,7 @@ impl Compressor {
                 break;
             }
             let len = output.len();
-            output.resize(len.saturating_mul(2), 0);
+            lengthen(output, len.saturating_mul(2))?;
         }
         if fin && output.get(..written)?.ends_with(&TAIL) {
             written = written.saturating_sub(TAIL.len());
@@ -117,4 +115,12 @@ impl Compressor {
     pub fn reset(&mut self) {
         self.deflate.reset();
     }
+}
+
+/// Makes `output` at least `len` bytes long, if there is memory for that.
+fn lengthen(output: &mut Vec<u8>, len: usize) -> Option<()> {
+    let more = len.saturating_sub(output.len());
+    output.try_reserve_exact(more).ok()?;
+    output.resize(output.len().max(len), 0);
+    Some(())
 }

@@ -23,10 +23,11 @@ use base64::engine::DecodePaddingMode;
 use base64::{alphabet, Engine};
 use sha1::{Digest, Sha1};
 
-use super::limits;
+use super::limits::{self, Limit};
 
 pub mod client;
 pub mod headers;
+pub mod host;
 mod scanner;
 pub mod server;
 
@@ -78,16 +79,26 @@ pub struct HandshakeError {
     pub message: &'static str,
     /// Header lines of the response beyond the usual, each with its CR LF.
     pub headers: &'static str,
+    /// The limit that was breached, if that is why.
+    pub limit: Option<Limit>,
+    /// Whether it is a request by the grammar of HTTP/1.1, which others can read too.
+    pub is_request: bool,
 }
 
 impl HandshakeError {
     /// Bytes that are no HTTP/1.1 request.
     pub(crate) const BAD_REQUEST: Self = Self::new(400, "Bad Request");
-    /// A head above the limit of size or of lines.
-    pub(crate) const TOO_LARGE: Self = Self::new(431, "Request Header Fields Too Large");
+    /// A head above the limit of size.
+    pub(crate) const TOO_LARGE: Self = Self::too_large(Limit::MaxHeaderSize);
+    /// A head above the limit of lines.
+    pub(crate) const TOO_MANY_LINES: Self = Self::too_large(Limit::MaxHeadersCount);
 
     const fn new(status: u16, message: &'static str) -> Self {
-        Self { status, message, headers: "" }
+        Self { status, message, headers: "", limit: None, is_request: false }
+    }
+
+    const fn too_large(limit: Limit) -> Self {
+        Self { limit: Some(limit), ..Self::new(431, "Request Header Fields Too Large") }
     }
 
     /// Appends the whole response. The connection is to be closed behind it.

@@ -3,6 +3,7 @@
 use super::headers::{
     count_protocols, push_lines, push_value, read_extensions, with_header_room, HeaderMap,
 };
+use super::host::authority;
 use super::{accept, is_key};
 
 pub use super::{HandshakeError, HandshakeLimits, HeadScanner};
@@ -39,22 +40,42 @@ pub fn parse_request(
         Ok(match (request.version, request.method, request.path) {
             (Some(1), Some(method), Some(target)) if whole && is_target(target) => {
                 check_request(method, HeaderMap(request.headers), limits)
+                    .map_err(|error| HandshakeError { is_request: true, ..error })
             }
             _ => Err(HandshakeError::BAD_REQUEST),
         })
     });
     match parsed {
         Ok(result) => result,
-        Err(httparse::Error::TooManyHeaders) => Err(HandshakeError::TOO_LARGE),
+        Err(httparse::Error::TooManyHeaders) => Err(HandshakeError::TOO_MANY_LINES),
         Err(_) => Err(HandshakeError::BAD_REQUEST),
     }
+}
+
+/// Tells whether a head, which need not be a valid one, asks for an upgrade to a WebSocket.
+pub fn asks_for_websocket(head: &[u8]) -> bool {
+    head.split(|byte| *byte == b'\n').any(|line| {
+        let Some((name, value)) = line.split_at_checked("upgrade:".len()) else { return false };
+        name.eq_ignore_ascii_case(b"upgrade:")
+            && value
+                .split(|byte| *byte == b',')
+                .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"websocket"))
+    })
+}
+
+/// Returns the request target of a head, which need not be a whole or valid one; empty if there is none.
+pub fn target_of(head: &[u8]) -> &str {
+    let target = head.split(u8::is_ascii_whitespace).nth(1);
+    let target = target.and_then(|target| core::str::from_utf8(target).ok());
+    target.filter(|target| is_target(target)).unwrap_or_default()
 }
 
 /// Tells whether a request target is a path or an absolute URI, in the
 /// characters that RFC 3986 allows; a fragment is not sent (section 3).
 fn is_target(target: &str) -> bool {
-    let form = target.starts_with('/') || target.contains("://");
-    form && target.bytes().all(|byte| matches!(byte, b'!'..=b'~') && byte != b'#')
+    let has_host = || authority(target.as_bytes()).is_some_and(|authority| !authority.is_empty());
+    let is_form = target.starts_with('/') || has_host();
+    is_form && target.bytes().all(|byte| matches!(byte, b'!'..=b'~') && byte != b'#')
 }
 
 /// Checks the header lines of a well-formed request.

@@ -184,6 +184,12 @@ impl Receiver {
         self.buffer.capacity().saturating_add(control)
     }
 
+    /// As `retained`, with the state of the decompressor if a compressed message is in progress.
+    pub fn held(&self) -> usize {
+        let context = if self.is_inflating() { self.context_size() } else { 0 };
+        self.retained().saturating_add(context)
+    }
+
     /// Returns the bytes of heap held for the sake of compressed messages: much
     /// while one is arriving or with context takeover, else next to none.
     pub fn context_size(&self) -> usize {
@@ -624,9 +630,10 @@ impl Receiver {
         Ok(Event::Close { code, reason })
     }
 
-    /// Forgets what is in progress and swallows all that follows.
+    /// Forgets what is in progress and swallows all that follows, as after an error: for what is
+    /// judged outside, such as a rate.
     #[cold]
-    fn conclude(&mut self) {
+    pub fn conclude(&mut self) {
         self.buffer = Vec::new();
         self.control = None;
         self.decompressor = None;

@@ -8,6 +8,9 @@
 //! find that nothing more has come. In return whoever leaves something behind has the set look again
 //! ([`Socket`]). Listeners are level-triggered, as they leave most behind.
 //!
+//! Serving them ends where the owner says that it is the others' turn on the loop; what was reported and
+//! not served is remembered, as the kernel does not report it again.
+//!
 //! # Invariants
 //! - A socket is found by its place and the place's generation, not by its descriptor: an event that
 //!   was fetched before its socket was closed reaches nobody, though place and descriptor may have a
@@ -22,7 +25,7 @@ mod system;
 
 use std::cell::{Cell, RefCell};
 use std::net::TcpStream;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::{Rc, Weak};
 
 pub(crate) use socket::Socket;
@@ -38,6 +41,8 @@ use system::Event;
 pub(crate) trait SocketsOwner: PollOwner {
     /// A socket was closed. `owner` is to hear `closed`, soon, but not from here.
     fn socket_closed(&self, owner: Rc<dyn StreamOwner>);
+    /// Whether to serve another socket, or more of the same, in this turn of the loop.
+    fn may_go_on(&self) -> bool;
 }
 
 /// See the module's documentation.
@@ -46,8 +51,9 @@ pub(crate) struct Sockets {
     poll: Poll,
     owner: Weak<dyn SocketsOwner>,
     places: RefCell<Places>,
-    /// Where events are fetched to.
-    events: Cell<Vec<Event>>,
+    ready: Cell<Ready>,
+    /// Whether `ready` has some that were not served.
+    has_more: Cell<bool>,
     /// The connection that a listener announces.
     accepted: Cell<Option<TcpStream>>,
     /// Sockets that keep the loop alive.
@@ -55,40 +61,62 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    /// Makes a set on `on`. `owner` is called back by its handle, and is to call `serve`.
+    /// Makes a set on `on`; `start` follows. `owner` is called back by its handle, and is to call `serve`.
     pub(crate) fn new<O: SocketsOwner + 'static>(
         on: Loop,
         owner: &Rc<O>,
     ) -> Result<Rc<Self>, UvError> {
         let epoll = system::epoll_create().map_err(|error| UvError::from_system(&error))?;
-        let poll = Poll::start(on, epoll.as_fd(), Rc::<O>::clone(owner))?;
+        let poll = Poll::new(on, epoll.as_fd(), Rc::<O>::clone(owner))?;
         let owner: Weak<O> = Rc::downgrade(owner);
         Ok(Rc::new(Self {
             epoll,
             poll,
             owner,
             places: RefCell::default(),
-            events: Cell::default(),
+            ready: Cell::default(),
+            has_more: Cell::new(false),
             accepted: Cell::default(),
             holders: Cell::new(0),
         }))
     }
 
-    /// Serves every socket that is ready. To be called when the handle is readable.
+    /// Starts to look for what is ready.
+    pub(crate) fn start(&self) -> Result<(), UvError> {
+        self.poll.start()
+    }
+
+    /// Serves the sockets that are ready, or as many of them as may be in this turn: the others are the
+    /// first of the next one. To be called when the handle is readable, and as long as there is more.
     pub(crate) fn serve(&self) {
         // Serving a socket may run anything, so nothing stays borrowed meanwhile.
-        let mut events = self.events.take();
-        events.resize(EVENTS, Event { events: 0, u64: 0 });
-        let count = system::epoll_wait(self.epoll.as_fd(), &mut events).unwrap_or(0);
-        for event in events.iter().take(count) {
+        let mut ready = self.ready.take();
+        if !self.has_more.get() {
+            ready.fetch(self.epoll.as_fd());
+        }
+        let count = ready.count;
+        while let Some(event) = ready.next() {
             let socket = self.places.borrow().find(event.u64);
             if let Some(socket) = socket {
                 if guard(|| socket.ready(event.events, count)) {
                     socket.close();
                 }
             }
+            if !self.may_go_on() {
+                break;
+            }
         }
-        self.events.set(events);
+        self.has_more.set(ready.at < ready.count);
+        self.ready.set(ready);
+    }
+
+    /// Whether sockets that were ready have not been served yet.
+    pub(crate) fn has_more(&self) -> bool {
+        self.has_more.get()
+    }
+
+    fn may_go_on(&self) -> bool {
+        self.owner.upgrade().is_some_and(|context| context.may_go_on())
     }
 
     /// Closes the handle; the owner hears `closed`. No socket is left by then.
@@ -116,6 +144,29 @@ impl Sockets {
         if holders == 0 {
             self.poll.set_ref(false);
         }
+    }
+}
+
+/// What the set has reported.
+#[derive(Default)]
+struct Ready {
+    events: Vec<Event>,
+    /// How many of them are of the last report, and which is next.
+    count: usize,
+    at: usize,
+}
+
+impl Ready {
+    fn fetch(&mut self, set: BorrowedFd<'_>) {
+        self.events.resize(EVENTS, Event { events: 0, u64: 0 });
+        self.count = system::epoll_wait(set, &mut self.events).unwrap_or(0);
+        self.at = 0;
+    }
+
+    fn next(&mut self) -> Option<Event> {
+        let event = self.events.get(self.at..self.count)?.first().copied();
+        self.at += usize::from(event.is_some());
+        event
     }
 }
 

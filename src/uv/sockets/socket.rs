@@ -1,6 +1,6 @@
 //! One socket of a set: a listener or a stream.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,9 +15,9 @@ use super::{system, Sockets};
 pub(crate) struct Socket {
     set: Rc<Sockets>,
     /// Present until the socket is closed.
-    owner: RefCell<Option<Rc<dyn StreamOwner>>>,
+    owner: Cell<Option<Rc<dyn StreamOwner>>>,
     /// Present from when the socket is a member of its set until it is closed.
-    stream: RefCell<Option<TcpStream>>,
+    stream: Cell<Option<TcpStream>>,
     /// What the set knows it by.
     key: Cell<u64>,
     /// It is there while `WRITES` is set.
@@ -43,14 +43,16 @@ const SHARED: u16 = 1 << 6;
 const REFERENCED: u16 = 1 << 7;
 /// The set counts it among those that keep the loop alive.
 const HOLDS_LOOP: u16 = 1 << 8;
+/// The owner wants no connection for now.
+const HOLDS_BACK: u16 = 1 << 9;
 
 impl Socket {
     /// Makes a socket that is neither connected nor listens.
     pub(crate) fn new(set: &Rc<Sockets>, owner: Rc<dyn StreamOwner>) -> Rc<Self> {
         Rc::new(Self {
             set: Rc::clone(set),
-            owner: RefCell::new(Some(owner)),
-            stream: RefCell::default(),
+            owner: Cell::new(Some(owner)),
+            stream: Cell::default(),
             key: Cell::new(0),
             queued: Cell::default(),
             state: Cell::new(REFERENCED),
@@ -59,10 +61,8 @@ impl Socket {
 
     /// Gives the socket to another owner, as when a connect attempt has won.
     pub(crate) fn set_owner(&self, owner: Rc<dyn StreamOwner>) {
-        let mut current = self.owner.borrow_mut();
-        if current.is_some() {
-            let former = current.replace(owner);
-            drop(current);
+        if let Some(former) = self.owner.take() {
+            self.owner.set(Some(owner));
             drop(former);
         }
     }
@@ -89,9 +89,14 @@ impl Socket {
     }
 
     /// Announces connections again, or none for now.
-    pub(crate) fn set_accepting(&self, is_accepting: bool) {
+    pub(crate) fn set_accepting(&self, is_accepting: bool) -> Result<(), UvError> {
+        if is_accepting {
+            self.clear(HOLDS_BACK);
+        } else {
+            self.set(HOLDS_BACK);
+        }
         let events = if is_accepting { CONNECTION } else { 0 };
-        let _ = self.with(|stream| self.control(libc::EPOLL_CTL_MOD, stream, events));
+        self.with(|stream| self.control(libc::EPOLL_CTL_MOD, stream, events))
     }
 
     /// Takes over the connection that is announced.
@@ -163,6 +168,14 @@ impl Socket {
         self.look_again()
     }
 
+    /// Bytes of the queued write that the system has not taken.
+    pub(crate) fn unwritten(&self) -> usize {
+        let queued = self.queued.take();
+        let len = queued.as_ref().map_or(0, |bytes| bytes.as_slice().len());
+        self.queued.set(queued);
+        len
+    }
+
     /// Ends our side. Nothing is queued.
     pub(crate) fn shutdown(&self) -> Result<(), UvError> {
         self.with(|stream| stream.shutdown(Shutdown::Write))
@@ -218,6 +231,15 @@ impl Socket {
         self.update_hold();
     }
 
+    /// Takes the socket out of the set and gives it away; the owner hears `closed`.
+    pub(crate) fn release(&self) -> Result<OwnedFd, UvError> {
+        let stream = self.stream.take().ok_or(UvError::EINVAL)?;
+        self.set.places.borrow_mut().remove(self.key.get());
+        let _ = self.control(libc::EPOLL_CTL_DEL, &stream, 0);
+        self.close();
+        Ok(stream.into())
+    }
+
     /// Closes; the owner hears `closed`.
     pub(crate) fn close(&self) {
         let Some(owner) = self.owner.take() else { return };
@@ -262,6 +284,9 @@ impl Socket {
         let most = (1 + count / EVENTS_PER_ACCEPT).min(ACCEPTS);
         for _ in 0..most {
             let Some(owner) = self.owner() else { return };
+            if self.has(HOLDS_BACK) {
+                return;
+            }
             match self.with(system::accept) {
                 Ok(stream) => {
                     self.set.accepted.set(Some(stream));
@@ -328,7 +353,8 @@ impl Socket {
             });
             match outcome {
                 Some(Ok(1..)) if is_short && !to_the_end => return,
-                Some(Ok(1..) | Err(UvError::EINTR)) => {}
+                Some(Ok(1..) | Err(UvError::EINTR)) if self.set.may_go_on() => {}
+                Some(Ok(1..) | Err(UvError::EINTR)) => break,
                 Some(Ok(0)) => {
                     self.read_stop();
                     return owner.ended(UvError::EOF);
@@ -341,10 +367,12 @@ impl Socket {
             }
         }
         // It is the others' turn.
-        if self.has(READS) {
-            let _ = self.look_again();
-        } else {
-            self.set(LEFT_SOME);
+        if !self.has(READS) {
+            return self.set(LEFT_SOME);
+        }
+        if let (Err(error), Some(owner)) = (self.look_again(), self.owner()) {
+            self.read_stop();
+            owner.ended(error);
         }
     }
 
@@ -361,7 +389,7 @@ impl Socket {
             self.set.places.borrow_mut().remove(key);
             return Err(failed(error));
         }
-        self.stream.replace(Some(stream));
+        self.stream.set(Some(stream));
         self.set(state);
         self.update_hold();
         Ok(())
@@ -395,14 +423,17 @@ impl Socket {
     }
 
     fn with<T>(&self, call: impl FnOnce(&TcpStream) -> io::Result<T>) -> Result<T, UvError> {
-        match &*self.stream.borrow() {
-            Some(stream) => call(stream).map_err(failed),
-            None => Err(UvError::EINVAL),
-        }
+        // Only system calls are made with it, so nobody misses it meanwhile.
+        let stream = self.stream.take().ok_or(UvError::EINVAL)?;
+        let outcome = call(&stream).map_err(failed);
+        self.stream.set(Some(stream));
+        outcome
     }
 
     fn owner(&self) -> Option<Rc<dyn StreamOwner>> {
-        self.owner.borrow().clone()
+        let owner = self.owner.take();
+        self.owner.set(owner.clone());
+        owner
     }
 
     fn has(&self, flags: u16) -> bool {

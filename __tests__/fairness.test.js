@@ -1,0 +1,137 @@
+// Whatever comes at once, a turn of the loop does only some of it: the rest has its turn later. What
+// counts is messages for each turn, not time, so that no test depends on a quiet machine.
+
+const { once } = require('node:events');
+
+const { defer, rawClient, serve } = require('./support/fixtures.js');
+const { BINARY, frame } = require('./support/frames.js');
+const { Context } = require('./support/uvws.js');
+
+const PEERS = 20;
+const EACH = 2000;
+/** What a handler takes: a batch of messages is longer than a context may go on in a turn. */
+const WORK = 0.01;
+/** A few batches of 1,024. */
+const MOST_IN_A_TURN = 6 * 1024;
+
+function work(time = WORK) {
+  const end = performance.now() + time;
+  while (performance.now() < end);
+}
+
+/** Counts what happens in each turn of the loop, until it is stopped. */
+function turns() {
+  const counts = [0];
+  const state = { most: 0, busy: 0, add: () => counts[0]++ };
+  let immediate = setImmediate(function next() {
+    state.most = Math.max(state.most, counts[0]);
+    if (counts[0] > 0) state.busy++;
+    counts[0] = 0;
+    immediate = setImmediate(next);
+  });
+  state.stop = () => clearImmediate(immediate);
+  defer(state.stop);
+  return state;
+}
+
+/** Some peers that have all written `bytes` before the server reads any of it. */
+async function flood(port, bytes) {
+  const peers = [];
+  for (let i = 0; i < PEERS; i++) peers.push(await rawClient(port));
+  for (const peer of peers) peer.write(bytes);
+}
+
+/** Resolves when `condition()` holds; it is asked in each turn. */
+async function until(condition) {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+}
+
+const numbered = Buffer.concat(
+  Array.from({ length: EACH }, (_, index) => {
+    const payload = Buffer.alloc(2);
+    payload.writeUInt16BE(index);
+    return frame(BINARY, payload);
+  }),
+);
+
+test('a flood of small messages is delivered over many turns, whole and in order', async () => {
+  const { wss, port } = await serve();
+  const turn = turns();
+  let received = 0;
+  let misplaced = 0;
+  wss.on('connection', (ws) => {
+    let next = 0;
+    ws.on('message', (data) => {
+      if (data.readUInt16BE() !== next++) misplaced++;
+      received++;
+      turn.add();
+      work();
+    });
+  });
+  await flood(port, numbered);
+  await until(() => received === PEERS * EACH);
+  turn.stop();
+  expect(misplaced).toBe(0);
+  expect(turn.most).toBeLessThanOrEqual(MOST_IN_A_TURN);
+});
+
+test('handlers that take long get fewer messages in a turn', async () => {
+  const some = numbered.subarray(0, numbered.length / 10);
+  const { wss, port } = await serve();
+  const turn = turns();
+  let received = 0;
+  wss.on('connection', (ws) => {
+    ws.on('message', () => {
+      received++;
+      turn.add();
+      work(10 * WORK);
+    });
+  });
+  await flood(port, some);
+  await until(() => received === (PEERS * EACH) / 10);
+  turn.stop();
+  // Of batches of 1,024 there would be four.
+  expect(turn.busy).toBeGreaterThan(12);
+});
+
+test('another context has its turn in the middle of a flood', async () => {
+  const flooded = await serve({ context: new Context() });
+  const { wss, port } = await serve({ context: new Context() });
+  defer(() => flooded.wss.options.context.destroy());
+  defer(() => wss.options.context.destroy());
+  let received = 0;
+  flooded.wss.on('connection', (ws) => {
+    ws.on('message', () => {
+      received++;
+      work();
+    });
+  });
+  let receivedByThen;
+  wss.on('connection', (ws) => {
+    ws.on('message', () => (receivedByThen = received));
+  });
+  const other = await rawClient(port);
+  await flood(flooded.port, numbered);
+  other.send(BINARY, 'me, too');
+  await until(() => received === PEERS * EACH);
+  expect(receivedByThen).toBeLessThan((PEERS * EACH) / 2);
+});
+
+test('a context can be destroyed in the middle of a flood', async () => {
+  const context = new Context();
+  const { wss, port } = await serve({ context });
+  let received = 0;
+  let closes = 0;
+  wss.on('connection', (ws) => {
+    ws.on('close', () => closes++);
+    ws.on('message', () => {
+      work();
+      if (++received === 3000) context.destroy();
+    });
+  });
+  await flood(port, numbered);
+  await once(context, 'close');
+  expect(received).toBe(3000);
+  expect(closes).toBe(PEERS);
+  expect(context.stats().handles).toBe(0);
+});

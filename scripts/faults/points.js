@@ -1,0 +1,85 @@
+'use strict';
+
+// With what a call fails, and which calls of many.
+
+const { errno } = require('node:os').constants;
+
+const FAULTS = {
+  ...errno,
+  /** In place of an error number: a write takes less than it could (faults/src/lib.rs). */
+  SHORT: -1,
+  // Of libuv, where they are no numbers of the system's.
+  UV_EAI_AGAIN: 3001,
+  UV_EOF: 4095,
+  // Of napi_status.
+  napi_generic_failure: 9,
+  napi_pending_exception: 10,
+  napi_no_external_buffers_allowed: 22,
+  napi_cannot_run_js: 23,
+};
+
+/** What the system may answer. Calls of libuv that are not named here fail with ENOMEM. */
+const ANSWERS = {
+  accept4: ['EMFILE', 'ECONNABORTED', 'EINTR'],
+  bind: ['EADDRINUSE', 'EACCES'],
+  connect: ['ECONNREFUSED', 'ENETUNREACH', 'EADDRNOTAVAIL'],
+  epoll_create1: ['EMFILE'],
+  epoll_ctl: ['ENOSPC'],
+  epoll_wait: ['EINTR'],
+  fcntl: ['EMFILE'],
+  getpeername: ['ENOTCONN'],
+  getsockname: ['ENOBUFS'],
+  getrandom: ['EIO'],
+  getsockopt: ['ENOBUFS'],
+  ioctl: ['ENOTTY'],
+  listen: ['EADDRINUSE'],
+  napi_add_async_cleanup_hook: ['napi_generic_failure'],
+  napi_create_external_arraybuffer: ['napi_no_external_buffers_allowed'],
+  napi_create_reference: ['napi_generic_failure'],
+  napi_get_uv_event_loop: ['napi_generic_failure'],
+  napi_set_instance_data: ['napi_generic_failure'],
+  recv: ['ECONNRESET', 'EINTR', 'ENOMEM'],
+  send: ['EPIPE', 'EINTR', 'EAGAIN', 'ENOBUFS', 'SHORT'],
+  setsockopt: ['ENOBUFS'],
+  shutdown: ['ENOTCONN'],
+  socket: ['EMFILE', 'EAFNOSUPPORT'],
+  uv_after_work_cb: ['ECANCELED'],
+  uv_connect_cb: ['ECONNREFUSED', 'ETIMEDOUT'],
+  uv_connection_cb: ['EMFILE'],
+  uv_getaddrinfo_cb: ['UV_EAI_AGAIN', 'ECANCELED'],
+  uv_poll_cb: ['EBADF'],
+  uv_read_cb: ['ECONNRESET', 'ETIMEDOUT', 'UV_EOF'],
+  uv_shutdown_cb: ['ENOTCONN'],
+  uv_write_cb: ['EPIPE', 'ECANCELED'],
+  writev: ['EPIPE', 'EINTR', 'EAGAIN', 'SHORT'],
+};
+
+/** Blocks of memory that are made, made empty, or grow. */
+const MEMORY = ['alloc', 'alloc_zeroed', 'realloc'];
+/** How a connection ends that there is no memory for: where it sends, and where it receives. */
+const WITHOUT_MEMORY = ['ENOMEM', 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH'];
+
+/** Calls of one point that fail in a scenario, at most; of more, some from the first to the last. */
+const MOST = 24;
+
+function faultsOf(point) {
+  const labels = ANSWERS[point] ?? ['ENOMEM'];
+  return labels.map((label) => ({ label, fault: FAULTS[label] }));
+}
+
+/** The only codes of errors where this fails; undefined for any. */
+function codesOf(point) {
+  // The peer of such a client may see a reset.
+  if (point === 'getrandom') return ['ERR_UVWS_RANDOM', 'ECONNRESET'];
+  return MEMORY.includes(point) ? WITHOUT_MEMORY : undefined;
+}
+
+/** Numbers from 1 to `count`: all, or as many as there are to be. */
+function numbersOf(count, limit = MOST) {
+  const most = Math.min(count, limit);
+  return Array.from({ length: most }, (_, i) =>
+    most === 1 ? 1 : 1 + Math.round((i * (count - 1)) / (most - 1)),
+  );
+}
+
+module.exports = { codesOf, faultsOf, MEMORY, numbersOf };

@@ -1,0 +1,24 @@
+//! What libuv tells a callback, or what a test has planned in its place.
+//!
+//! Without the feature `faults` there is nothing here: it is what libuv says.
+
+use std::ffi::c_int;
+
+/// The error that the callback `point` is to be told of now, if a test has planned one.
+#[cfg(feature = "faults")]
+pub(super) fn planned(point: &'static str) -> Option<c_int> {
+    uvws_faults::at(point).map(|errno| -errno)
+}
+
+/// As above, without tests.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub(super) fn planned(_point: &'static str) -> Option<c_int> {
+    None
+}
+
+/// The status with which libuv calls the callback `point`, or a planned error.
+#[inline(always)]
+pub(super) fn told(point: &'static str, status: c_int) -> c_int {
+    planned(point).unwrap_or(status)
+}
