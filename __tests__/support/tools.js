@@ -44,6 +44,22 @@ function within(promise, milliseconds, what = 'a promise') {
   return Promise.race([promise, limit]).finally(() => clearTimeout(timer));
 }
 
+/**
+ * How much what `measure()` says grows from one call to the next: the first growth that is under
+ * `limit`, or else the least of four. What leaks grows each time; what the engine does with its own
+ * memory passes.
+ */
+async function steadyGrowth(measure, limit) {
+  let before = await measure();
+  let least = Infinity;
+  for (let round = 0; round < 4 && least >= limit; round++) {
+    const after = await measure();
+    least = Math.min(least, after - before);
+    before = after;
+  }
+  return least;
+}
+
 /** Starts a thread that runs `body(tools)`; `input` is cloned into it. */
 function startWorker(body, input = null) {
   return new Worker(WORKER_MAIN, {
@@ -75,6 +91,7 @@ function create(input) {
     once,
     require,
     startWorker,
+    steadyGrowth,
     turn,
     until,
     within,
@@ -85,4 +102,4 @@ function create(input) {
   };
 }
 
-module.exports = { create, delay, generator, startWorker, turn, until, within };
+module.exports = { create, delay, generator, startWorker, steadyGrowth, turn, until, within };
