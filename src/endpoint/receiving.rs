@@ -49,12 +49,11 @@ impl Connection {
             return None;
         }
         let mut receiver = self.receiver.borrow_mut();
-        let room = receiver.room()?;
-        let size = room.len();
-        let outcome = read(room);
+        let (message, most) = receiver.room()?;
+        let outcome = read(message, most);
         let count = outcome.unwrap_or(0);
         self.count_received(count);
-        match receiver.take_room(size, count) {
+        match receiver.take_room(count) {
             Ok(None) => {}
             Ok(Some(event)) => {
                 // A message: there is room for no other.

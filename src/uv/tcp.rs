@@ -61,8 +61,8 @@ impl ReceiveBuffer {
     }
 }
 
-/// Reads into a buffer, from its front on.
-pub(crate) type ReadInto<'a> = &'a mut dyn FnMut(&mut [u8]) -> Result<usize, UvError>;
+/// Reads up to so many bytes to the end of a buffer, which has room for them.
+pub(crate) type ReadInto<'a> = &'a mut dyn FnMut(&mut Vec<u8>, usize) -> Result<usize, UvError>;
 
 /// Called back by a stream or a listener.
 pub(crate) trait StreamOwner: Owner {
@@ -72,8 +72,8 @@ pub(crate) trait StreamOwner: Owner {
     fn may_read(&self) -> bool {
         true
     }
-    /// Reads to where the next bytes belong, by `read`, which returns how many it has written to the
-    /// front. Returns what `read` did, or nothing if they are to go to the receive buffer.
+    /// Reads to where the next bytes belong, by `read`, which returns how many it has appended.
+    /// Returns what `read` did, or nothing if they are to go to the receive buffer.
     fn receive_in_place(&self, _read: ReadInto<'_>) -> Option<Result<usize, UvError>> {
         None
     }

@@ -95,18 +95,18 @@ pub fn feed(receiver: &mut Receiver, read: &[u8], outcome: &mut Outcome) {
 /// Feeds one read like `feed`, but whatever belongs to a long message goes straight there.
 pub fn feed_in_place(receiver: &mut Receiver, mut read: &[u8], outcome: &mut Outcome) {
     while !read.is_empty() {
-        let Some(room) = receiver.room() else {
+        let Some((message, most)) = receiver.room() else {
             // As much as the receiver would have had in its hands at once.
             let (front, rest) = read.split_at(read.len().min(4096));
             feed(receiver, front, outcome);
             read = rest;
             continue;
         };
-        let (size, count) = (room.len(), room.len().min(read.len()));
-        assert!(size > 0);
-        room[..count].copy_from_slice(&read[..count]);
-        read = &read[count..];
-        match receiver.take_room(size, count) {
+        let (front, rest) = read.split_at(read.len().min(most));
+        assert!(most > 0 && most <= message.capacity() - message.len());
+        message.extend_from_slice(front);
+        read = rest;
+        match receiver.take_room(front.len()) {
             Ok(event) => outcome.events.extend(event.as_ref().map(Seen::from)),
             Err(error) => {
                 assert!(receiver.is_concluded());

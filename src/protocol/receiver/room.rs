@@ -11,13 +11,14 @@ use crate::protocol::{mask, Event, Payload, ProtocolError, Role};
 /// What is left of a frame is read to its place if it is this long: less is cheaper to copy than to
 /// read by a call of its own, while other frames wait behind it.
 const MIN_ROOM: usize = 16 * 1024;
-/// The most that is lent at once: room is cleared first, whether bytes come or not.
+/// The most that is lent at once: what other connections may wait for.
 const MAX_ROOM: usize = 256 * 1024;
 
 impl Receiver {
-    /// Lends the place of what comes next, if that is much of an uncompressed data frame. Whatever
-    /// was written to its front is then told to `take_room`; nothing else may be called before.
-    pub fn room(&mut self) -> Option<&mut [u8]> {
+    /// Lends the message so far, and says how many bytes may be appended to it, if much of an
+    /// uncompressed data frame comes next. How many were is then told to `take_room`; nothing else may
+    /// be called before.
+    pub fn room(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         let Phase::Payload { remaining, opcode, .. } = self.phase else { return None };
         let due = usize::try_from(remaining).ok()?;
         let start = self.buffer.len();
@@ -30,19 +31,12 @@ impl Receiver {
             self.buffer.try_reserve_exact(start.max(MIN_ROOM).min(due)).ok()?;
         }
         let spare = self.buffer.capacity().saturating_sub(start);
-        let size = spare.min(due).min(MAX_ROOM);
-        self.buffer.resize(start.saturating_add(size), 0);
-        self.buffer.get_mut(start..)
+        Some((&mut self.buffer, spare.min(due).min(MAX_ROOM)))
     }
 
-    /// Takes `count` bytes that were written to the front of the `size` bytes that `room` has lent.
-    pub fn take_room(
-        &mut self,
-        size: usize,
-        count: usize,
-    ) -> Result<Option<Event<'static>>, ProtocolError> {
-        let start = self.buffer.len().saturating_sub(size);
-        self.buffer.truncate(start.saturating_add(count));
+    /// Takes `count` bytes that were appended to what `room` has lent.
+    pub fn take_room(&mut self, count: usize) -> Result<Option<Event<'static>>, ProtocolError> {
+        let start = self.buffer.len().saturating_sub(count);
         let Phase::Payload { key, fin, .. } = self.phase else { return Ok(None) };
         let piece = self.buffer.get_mut(start..).unwrap_or_default();
         if self.role == Role::Server {

@@ -257,11 +257,9 @@ impl Layer {
             let mut rest = plain.as_mut_slice();
             while !rest.is_empty() {
                 let mut count = 0;
-                let outcome = owner.receive_in_place(&mut |room| {
-                    count = room.len().min(rest.len());
-                    if let (Some(to), Some(from)) = (room.get_mut(..count), rest.get(..count)) {
-                        to.copy_from_slice(from);
-                    }
+                let outcome = owner.receive_in_place(&mut |message, most| {
+                    count = most.min(rest.len());
+                    message.extend_from_slice(rest.get(..count).unwrap_or_default());
                     Ok(count)
                 });
                 if outcome.is_none() || count == 0 {

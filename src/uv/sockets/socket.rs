@@ -337,14 +337,15 @@ impl Socket {
                 return self.set(LEFT_SOME);
             }
             let mut is_short = false;
-            let mut read = |buffer: &mut [u8]| {
-                let count = self.with(|mut stream| stream.read(buffer))?;
-                is_short = count < buffer.len();
+            let mut append = |message: &mut Vec<u8>, most: usize| {
+                let count = self.with(|stream| system::append(stream, message, most))?;
+                is_short = count < most;
                 Ok(count)
             };
-            let outcome = owner.receive_in_place(&mut read).or_else(|| {
+            let outcome = owner.receive_in_place(&mut append).or_else(|| {
                 owner.receive_buffer().lend_to(|buffer| {
-                    let count = read(buffer)?;
+                    let count = self.with(|mut stream| stream.read(buffer))?;
+                    is_short = count < buffer.len();
                     if count > 0 {
                         owner.received(buffer.get_mut(..count).unwrap_or_default());
                     }

@@ -98,6 +98,18 @@ pub(super) fn accept(socket: &TcpStream) -> io::Result<TcpStream> {
         .map(TcpStream::from)
 }
 
+/// Reads up to `most` bytes to the end of `buffer`, as far as there is room, and returns how many.
+pub(super) fn append(socket: &TcpStream, buffer: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+    let room = buffer.spare_capacity_mut();
+    let (at, len) = (room.as_mut_ptr().cast(), room.len().min(most));
+    // SAFETY: S1.
+    let count = unsafe { libc::recv(socket.as_raw_fd(), at, len, 0) };
+    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: the call has written so many bytes behind those that were there.
+    unsafe { buffer.set_len(buffer.len() + count) };
+    Ok(count)
+}
+
 /// Sets an option that is an integer.
 pub(super) fn set_option(
     socket: &TcpStream,
