@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// Time after which whatever could go on is left to the next turn of the loop. What comes in one turn
 /// is bounded by nothing else: a thousand sockets may bring a mebibyte each, of frames of six bytes. It
 /// is time and not a count, because what an event costs is up to its handler.
-pub(super) const SLICE: Duration = Duration::from_millis(2);
+pub(super) const SLICE: Duration = Duration::from_millis(1);
 
 /// A span of work. It begins when it is first asked about, so that something is always done in it.
 #[derive(Default)]
