@@ -6,7 +6,7 @@
 //
 //   node scripts/faults.js                    every scenario, over sockets and over libuv's handles
 //   node scripts/faults.js --only echo,tls    some scenarios
-//   node scripts/faults.js --point recv       one point
+//   node scripts/faults.js --point recv       one point, or all whose names begin so: panic:
 //   node scripts/faults.js --list             and say which calls there are, and how many of each
 //
 // The addon is built with the feature `faults` (faults/) beside a copy of the package, in build/faults. Each

@@ -18,6 +18,7 @@ mod system;
 
 use std::collections::BTreeMap;
 use std::ffi::{c_void, CStr};
+use std::panic::resume_unwind;
 use std::ptr;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
@@ -55,6 +56,10 @@ struct Plan {
 
 /// In place of an error number: a write takes less than it could.
 pub const SHORT: i32 = -1;
+/// In place of an error number: a callback panics before it has done anything.
+const BEFORE: i32 = -2;
+/// In place of an error number: a callback panics when it has done everything.
+const BEHIND: i32 = -3;
 
 /// Forgets what was counted, and fails `count` calls of `point` from the one with number `first` on,
 /// with `fault`. An empty name fails nothing.
@@ -84,6 +89,19 @@ pub fn at(point: &'static str) -> Option<i32> {
     }
     plan.injected += 1;
     Some(plan.fault)
+}
+
+/// Runs `body`, which is a call of `point`, and panics before or behind it as the plan says. stderr has no
+/// line for such a panic, as it has for others.
+pub fn panics(point: &'static str, body: impl FnOnce()) {
+    let fault = at(point);
+    if fault == Some(BEFORE) {
+        resume_unwind(Box::new(point));
+    }
+    body();
+    if fault == Some(BEHIND) {
+        resume_unwind(Box::new(point));
+    }
 }
 
 fn current() -> MutexGuard<'static, Plan> {

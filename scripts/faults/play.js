@@ -4,7 +4,8 @@
 // failing in turn. Tells on each line what comes next, so that the parent knows what it was when this
 // process crashes or hangs.
 //
-//   node play.js PACKAGE SCENARIO FIRST [POINT]     from the injection with that number on
+//   node play.js PACKAGE SCENARIO FIRST [POINT]     from the injection with that number on; of points whose
+//                                                   names begin so
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -46,7 +47,7 @@ function injections(calls) {
     faultsOf(point)
       .filter(({ label }) => !without.includes(label))
       .flatMap(({ fault, label }) =>
-        numbersOf(count, most).map((number) => ({ point, number, fault, label })),
+        numbersOf(point, count, most).map((number) => ({ point, number, fault, label })),
       ),
   );
 }
@@ -64,8 +65,9 @@ async function main() {
   for (const fault of [...clean.faults, ...clean.errors]) say('fault', `without a fault: ${fault}`);
   await census.settled(baseline);
 
-  const wanted = only ? [only] : (SCENARIOS[name].points ?? calls.map(([point]) => point));
-  const points = calls.filter(([point]) => wanted.includes(point));
+  const wanted = SCENARIOS[name].points;
+  const isWanted = (point) => (only ? point.startsWith(only) : (wanted?.includes(point) ?? true));
+  const points = calls.filter(([point]) => isWanted(point));
   const all = injections(points.map(([point, count]) => [point, Number(count)]));
   for (let i = Number(first); i < all.length; i++) {
     const { point, number, fault, label } = all[i];

@@ -8,6 +8,9 @@ const FAULTS = {
   ...errno,
   /** In place of an error number: a write takes less than it could (faults/src/lib.rs). */
   SHORT: -1,
+  /** The same: a callback panics before or behind what it does. */
+  BEFORE: -2,
+  BEHIND: -3,
   // Of libuv, where they are no numbers of the system's.
   UV_EAI_AGAIN: 3001,
   UV_EOF: 4095,
@@ -38,6 +41,7 @@ const ANSWERS = {
   napi_create_reference: ['napi_generic_failure'],
   napi_get_uv_event_loop: ['napi_generic_failure'],
   napi_set_instance_data: ['napi_generic_failure'],
+  'panic:uv_close_cb': ['BEHIND'],
   recv: ['ECONNRESET', 'EINTR', 'ENOMEM'],
   send: ['EPIPE', 'EINTR', 'EAGAIN', 'ENOBUFS', 'SHORT'],
   setsockopt: ['ENOBUFS'],
@@ -59,11 +63,16 @@ const MEMORY = ['alloc', 'alloc_zeroed', 'realloc'];
 /** How a connection ends that there is no memory for: where it sends, and where it receives. */
 const WITHOUT_MEMORY = ['ENOMEM', 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH'];
 
+/** Whether a callback panics there. */
+const isPanic = (point) => point.startsWith('panic:');
+
 /** Calls of one point that fail in a scenario, at most; of more, some from the first to the last. */
 const MOST = 24;
+/** Of one callback: whatever it does, it is the same that is to come of a panic. */
+const MOST_PANICS = 6;
 
 function faultsOf(point) {
-  const labels = ANSWERS[point] ?? ['ENOMEM'];
+  const labels = ANSWERS[point] ?? (isPanic(point) ? ['BEFORE', 'BEHIND'] : ['ENOMEM']);
   return labels.map((label) => ({ label, fault: FAULTS[label] }));
 }
 
@@ -74,9 +83,9 @@ function codesOf(point) {
   return MEMORY.includes(point) ? WITHOUT_MEMORY : undefined;
 }
 
-/** Numbers from 1 to `count`: all, or as many as there are to be. */
-function numbersOf(count, limit = MOST) {
-  const most = Math.min(count, limit);
+/** Which of `count` calls fail: all, or as many as there are to be. */
+function numbersOf(point, count, limit = MOST) {
+  const most = Math.min(count, isPanic(point) ? Math.min(limit, MOST_PANICS) : limit);
   return Array.from({ length: most }, (_, i) =>
     most === 1 ? 1 : 1 + Math.round((i * (count - 1)) / (most - 1)),
   );

@@ -751,6 +751,12 @@ impl Owner for Context {
     fn closed(&self) {
         self.handle_closed();
     }
+
+    // What a turn had in hand is lost, an end that was asked for included: somebody would wait for it.
+    fn panicked(self: Rc<Self>) {
+        self.destroy_queued.set(false);
+        self.destroy();
+    }
 }
 
 impl IdleOwner for Context {

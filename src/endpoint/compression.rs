@@ -160,6 +160,10 @@ impl Connection {
     /// Turns permessage-deflate on, once, before the first frame is parsed. Returns false when it
     /// is too late or a number is out of range.
     pub(crate) fn enable_deflate(&self, options: &DeflateOptions) -> bool {
+        // It is gone, which is told next.
+        if self.phase.get() >= Phase::Closing {
+            return true;
+        }
         let is_early = matches!(self.phase.get(), Phase::Deciding | Phase::Open);
         if !is_early || self.flags.has(Flags::PARSING) {
             return false;

@@ -609,6 +609,16 @@ impl Connection {
         self.close_handles();
     }
 
+    /// Ends by `failure`, and tells it to whom it concerns in this phase.
+    pub(super) fn breaks(&self, failure: Failure) {
+        match self.phase.get() {
+            Phase::Dialing | Phase::AwaitingResponse => self.fail(failure),
+            Phase::AwaitingRequest => self.request_failed(failure),
+            Phase::Closing | Phase::Closed => {}
+            _ => self.break_off(failure),
+        }
+    }
+
     /// Closes because the stream is broken. Whoever listens to `_socket` is told why.
     pub(super) fn break_off(&self, failure: Failure) {
         if self.phase.get() < Phase::Closing {
@@ -676,6 +686,10 @@ impl Connection {
 impl Owner for Connection {
     fn closed(&self) {
         self.handle_closed();
+    }
+
+    fn panicked(self: Rc<Self>) {
+        self.breaks(Failure::panic());
     }
 }
 

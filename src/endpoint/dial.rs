@@ -335,6 +335,10 @@ impl Owner for Attempt {
     fn closed(&self) {
         self.connection.handle_closed();
     }
+
+    fn panicked(self: Rc<Self>) {
+        Rc::clone(&self.connection).panicked();
+    }
 }
 
 impl StreamOwner for Attempt {

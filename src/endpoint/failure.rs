@@ -73,6 +73,11 @@ impl Failure {
         Self::new("The system's random generator failed", Some("ERR_UVWS_RANDOM"))
     }
 
+    /// It is a fault of ours.
+    pub(super) fn panic() -> Self {
+        Self::new("A callback of the connection has panicked", Some("ERR_UVWS_PANIC"))
+    }
+
     /// The peer is silent.
     pub(super) fn heartbeat() -> Self {
         Self::new("The peer has not answered a PING", Some("ERR_UVWS_HEARTBEAT_TIMEOUT"))

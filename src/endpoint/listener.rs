@@ -435,6 +435,14 @@ impl Owner for Listener {
         self.end_what_is_over();
         self.context.handle_closed();
     }
+
+    // It goes on. Whether what was announced has been taken is not known: that is tried again, soon.
+    fn panicked(self: Rc<Self>) {
+        if !self.closing.get() {
+            self.is_held_back.set(true);
+            self.retry_later();
+        }
+    }
 }
 
 impl StreamOwner for Listener {

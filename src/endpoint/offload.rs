@@ -364,7 +364,10 @@ impl WorkOwner<Compressing> for Connection {
             self.compressed(job, is_done);
             self.settle_account();
         }
-        shared.slots.give_back();
+    }
+
+    fn work_over(&self) {
+        self.table().deflate().slots.give_back();
         // Last: it may end the context, and the environment.
         self.context.handle_closed();
     }

@@ -150,11 +150,7 @@ impl Connection {
                 Some(fault) => Failure::tls(&fault),
                 None => Failure::stream(reason, "read"),
             };
-            return match self.phase.get() {
-                Phase::AwaitingResponse => self.fail(failure),
-                Phase::AwaitingRequest => self.request_failed(failure),
-                _ => self.break_off(failure),
-            };
+            return self.breaks(failure);
         }
         self.flags.set(Flags::EOF);
         match self.phase.get() {

@@ -13,11 +13,12 @@ use super::error::UvError;
 use super::event_loop::Loop;
 use super::handle::guard;
 use super::request;
-use super::told::told;
+use super::told::{run, told};
 
 /// Called with the outcome of a lookup.
 pub(crate) trait ResolveOwner {
-    /// The addresses in the order the system prefers them, or why there are none.
+    /// The addresses in the order the system prefers them, or why there are none. Where this panics, it is
+    /// called again with `ECANCELED`.
     fn resolved(&self, outcome: Result<Vec<SocketAddr>, UvError>);
 }
 
@@ -120,25 +121,25 @@ unsafe extern "C" fn on_resolved(
         while !at.is_null() {
             // SAFETY: the list is libuv's, linked and ended by null.
             let entry = unsafe { &*at };
-            if !entry.ai_addr.is_null() {
-                // SAFETY: getaddrinfo returns whole addresses of the family they name.
-                if let Some(address) = unsafe { SocketAddress::parse(entry.ai_addr) } {
-                    addresses.push(address);
-                }
-            }
+            // SAFETY: getaddrinfo returns whole addresses of the family they name.
+            addresses.extend(unsafe { SocketAddress::parse(entry.ai_addr) });
             at = entry.ai_next;
         }
         addresses
     });
-    if !list.is_null() {
-        // SAFETY: U6; the list came from uv_getaddrinfo and is freed once.
-        unsafe { (shared.on.uv().uv_freeaddrinfo)(list) };
+    // SAFETY: U6; the list came from uv_getaddrinfo and is freed once. There is none after a failure, which
+    // is null, and allowed.
+    unsafe { (shared.on.uv().uv_freeaddrinfo)(list) };
+    if let Some(owner) = owner {
+        let again = Rc::clone(&owner);
+        let has_panicked =
+            guard(|| run("panic:uv_getaddrinfo_cb", move || owner.resolved(outcome)));
+        guard(move || {
+            if has_panicked {
+                again.resolved(Err(UvError::ECANCELED));
+            }
+        });
     }
-    guard(|| {
-        if let Some(owner) = owner {
-            owner.resolved(outcome);
-        }
-    });
     // Last: an ending environment may be waiting for this very drop.
     drop(kept);
 }

@@ -24,6 +24,8 @@ impl UvError {
     pub(crate) const EAFNOSUPPORT: Self = Self(sys::uv_errno_t_UV_EAFNOSUPPORT);
     /// The address does not exist on this machine.
     pub(crate) const EADDRNOTAVAIL: Self = Self(sys::uv_errno_t_UV_EADDRNOTAVAIL);
+    /// It was given up.
+    pub(super) const ECANCELED: Self = Self(sys::uv_errno_t_UV_ECANCELED);
     /// A signal came first.
     #[cfg(target_os = "linux")]
     pub(super) const EINTR: Self = Self(sys::uv_errno_t_UV_EINTR);

@@ -10,12 +10,16 @@ use libuv_sys2 as sys;
 
 use super::error::UvError;
 use super::event_loop::Loop;
+use super::told::run;
 
 /// Whoever is called back by a handle. The handle keeps it alive until it is closed.
 pub(crate) trait Owner {
     /// The close callback has run: the handle is gone. Called exactly once for each handle that
     /// was initialised.
     fn closed(&self);
+    /// A callback has panicked: it may have done all, some or nothing of what it was to do. Whatever it
+    /// was for ends, and whoever waits for that hears of it.
+    fn panicked(self: Rc<Self>);
 }
 
 /// Where a handle stands. It only ever moves downwards.
@@ -99,9 +103,10 @@ impl<H: RawHandle, O: Owner + ?Sized + 'static> Core<H, O> {
         self.owner.borrow().clone()
     }
 
-    /// Calls the owner from a callback, unless the handle is closing. Returns whether that panicked.
-    pub(super) fn call(&self, body: impl FnOnce(Rc<O>)) -> bool {
-        self.owner().filter(|_| self.is_active()).is_some_and(|owner| guard(|| body(owner)))
+    /// Calls the owner from the callback `point`, unless the handle is closing. Returns whether that
+    /// panicked.
+    pub(super) fn call(&self, point: &'static str, body: impl FnOnce(Rc<O>)) -> bool {
+        self.owner().filter(|_| self.is_active()).is_some_and(|owner| call(point, owner, body))
     }
 
     /// Gives the handle to another owner.
@@ -160,13 +165,24 @@ impl<H: RawHandle, O: Owner + ?Sized + 'static> Core<H, O> {
         // callback of this handle.
         let core = unsafe { Rc::from_raw(data.cast_const().cast::<Self>()) };
         core.state.set(State::Closed);
-        let owner = core.owner.take();
-        guard(|| {
-            if let Some(owner) = owner {
-                owner.closed();
-            }
-        });
+        if let Some(owner) = core.owner.take() {
+            guard(|| run("panic:uv_close_cb", move || owner.closed()));
+        }
     }
+}
+
+/// Calls an owner from the callback `point`, and tells it of a panic. Returns whether there was one.
+pub(super) fn call<O: Owner + ?Sized>(
+    point: &'static str,
+    owner: Rc<O>,
+    body: impl FnOnce(Rc<O>),
+) -> bool {
+    let again = Rc::clone(&owner);
+    let has_panicked = guard(|| run(point, || body(owner)));
+    if has_panicked {
+        guard(|| again.panicked());
+    }
+    has_panicked
 }
 
 /// Runs a callback's body so that no panic crosses into C. Returns whether it panicked.

@@ -28,7 +28,8 @@
 //! - **W1 wake**: a handle in the registry of [`wake`] is not closing. It is taken out, under the
 //!   registry's lock, before it is closed.
 //!
-//! No panic crosses into C: each trampoline runs inside [`handle::guard`].
+//! No panic crosses into C: each trampoline runs inside [`handle::guard`], and who is called back hears of it
+//! ([`Owner::panicked`]).
 
 mod address;
 mod bytes;

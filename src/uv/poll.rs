@@ -78,5 +78,8 @@ unsafe extern "C" fn on_readable(raw: *mut sys::uv_poll_t, status: c_int, _event
     };
     // It may be watched again.
     let is_watched = status >= 0 || watch(core, READABLE).is_ok();
-    core.call(|owner| if is_watched { owner.readable() } else { owner.unwatched() });
+    core.call(
+        "panic:uv_poll_cb",
+        |owner| if is_watched { owner.readable() } else { owner.unwatched() },
+    );
 }

@@ -14,9 +14,9 @@ use super::address::SocketAddress;
 use super::bytes::Bytes;
 use super::error::UvError;
 use super::event_loop::Loop;
-use super::handle::{guard, Core, Owner};
+use super::handle::{call, guard, Core, Owner};
 use super::request;
-use super::told::{planned, told};
+use super::told::{planned, run, told};
 
 /// The memory that all streams of a context read into. libuv asks for it just before each read
 /// and hands the bytes over right after, on one thread, so one buffer serves them all.
@@ -336,10 +336,9 @@ fn buf(bytes: &[u8]) -> sys::uv_buf_t {
     sys::uv_buf_t { base: bytes.as_ptr().cast_mut().cast::<c_char>(), len: bytes.len() as _ }
 }
 
-/// Runs a callback of a stream; a panic in it ends the stream.
-fn call(core: &Rc<TcpCore>, body: impl FnOnce(&dyn StreamOwner)) {
-    let Some(owner) = core.owner() else { return };
-    if guard(|| body(&*owner)) {
+/// Calls the owner from a callback of a request; a panic closes the stream.
+fn answer(core: &TcpCore, point: &'static str, body: impl FnOnce(Rc<dyn StreamOwner>)) {
+    if core.owner().is_some_and(|owner| call(point, owner, body)) {
         core.close();
     }
 }
@@ -352,12 +351,16 @@ unsafe extern "C" fn on_alloc(
     // SAFETY: U4: only `Tcp::read_start` registers this callback.
     let core = unsafe { TcpCore::from_raw(handle.cast()) };
     let mut lent = buf(&[]);
-    core.call(|owner| {
-        // libuv reads nothing without memory, and asks again in its next turn.
-        if owner.may_read() {
-            lent = owner.receive_buffer().lend();
-        }
-    });
+    // libuv reads nothing without memory, and asks again in its next turn.
+    if let Some(owner) = core.owner() {
+        guard(|| {
+            run("panic:uv_alloc_cb", || {
+                if owner.may_read() {
+                    lent = owner.receive_buffer().lend();
+                }
+            });
+        });
+    }
     // SAFETY: libuv hands a place for the answer.
     unsafe { *out = lent };
 }
@@ -382,7 +385,7 @@ unsafe extern "C" fn on_read(
         }
         None => count,
     };
-    let failed = core.call(|owner| match count {
+    let failed = core.call("panic:uv_read_cb", |owner| match count {
         0 => {}
         1.. => {
             // SAFETY: libuv hands back the buffer that `on_alloc` gave it.
@@ -404,9 +407,11 @@ unsafe extern "C" fn on_connection(stream: *mut sys::uv_stream_t, status: c_int)
     let core = unsafe { TcpCore::from_raw(stream.cast()) };
     // The connection that is announced is still to be taken.
     if let Some(error) = planned("uv_connection_cb") {
-        core.call(|owner| owner.incoming(UvError::check(error).map(drop)));
+        core.call("panic:uv_connection_cb", |owner| {
+            owner.incoming(UvError::check(error).map(drop))
+        });
     }
-    core.call(|owner| owner.incoming(UvError::check(status).map(drop)));
+    core.call("panic:uv_connection_cb", |owner| owner.incoming(UvError::check(status).map(drop)));
 }
 
 unsafe extern "C" fn on_write(raw: *mut sys::uv_write_t, status: c_int) {
@@ -414,19 +419,19 @@ unsafe extern "C" fn on_write(raw: *mut sys::uv_write_t, status: c_int) {
     let (core, bytes) = unsafe { request::take::<_, Queued>(raw) };
     drop(bytes);
     let status = told("uv_write_cb", status);
-    call(&core, |owner| owner.written(UvError::check(status).map(drop)));
+    answer(&core, "panic:uv_write_cb", |owner| owner.written(UvError::check(status).map(drop)));
 }
 
 unsafe extern "C" fn on_connect(raw: *mut sys::uv_connect_t, status: c_int) {
     // SAFETY: U5: only `Tcp::connect` registers this callback.
     let core = unsafe { request::take::<_, Rc<TcpCore>>(raw) };
     let status = told("uv_connect_cb", status);
-    call(&core, |owner| owner.connected(UvError::check(status).map(drop)));
+    answer(&core, "panic:uv_connect_cb", |owner| owner.connected(UvError::check(status).map(drop)));
 }
 
 unsafe extern "C" fn on_shutdown(raw: *mut sys::uv_shutdown_t, status: c_int) {
     // SAFETY: U5: only `Tcp::shutdown` registers this callback.
     let core = unsafe { request::take::<_, Rc<TcpCore>>(raw) };
     let status = told("uv_shutdown_cb", status);
-    call(&core, |owner| owner.shut(UvError::check(status).map(drop)));
+    answer(&core, "panic:uv_shutdown_cb", |owner| owner.shut(UvError::check(status).map(drop)));
 }

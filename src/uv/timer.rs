@@ -45,5 +45,5 @@ impl Timer {
 unsafe extern "C" fn on_timer(raw: *mut sys::uv_timer_t) {
     // SAFETY: U4: only `Timer::arm` registers this callback.
     let core = unsafe { Core::<sys::uv_timer_t, dyn TimerOwner>::from_raw(raw) };
-    core.call(|owner| owner.due());
+    core.call("panic:uv_timer_cb", |owner| owner.due());
 }

@@ -107,5 +107,5 @@ fn registry() -> MutexGuard<'static, Registry> {
 unsafe extern "C" fn on_wake(raw: *mut sys::uv_async_t) {
     // SAFETY: U4: only `Wake::new` registers this callback.
     let core = unsafe { Core::<sys::uv_async_t, dyn WakeOwner>::from_raw(raw) };
-    core.call(|owner| owner.woken());
+    core.call("panic:uv_async_cb", |owner| owner.woken());
 }

@@ -87,11 +87,11 @@ impl Check {
 unsafe extern "C" fn on_idle(raw: *mut sys::uv_idle_t) {
     // SAFETY: U4: only `Idle::start` registers this callback.
     let core = unsafe { Core::<sys::uv_idle_t, dyn IdleOwner>::from_raw(raw) };
-    core.call(|owner| owner.before_poll());
+    core.call("panic:uv_idle_cb", |owner| owner.before_poll());
 }
 
 unsafe extern "C" fn on_check(raw: *mut sys::uv_check_t) {
     // SAFETY: U4: only `Check::start` registers this callback.
     let core = unsafe { Core::<sys::uv_check_t, dyn CheckOwner>::from_raw(raw) };
-    core.call(|owner| owner.after_poll());
+    core.call("panic:uv_check_cb", |owner| owner.after_poll());
 }

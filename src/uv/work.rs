@@ -9,9 +9,9 @@ use libuv_sys2 as sys;
 
 use super::error::UvError;
 use super::event_loop::Loop;
-use super::handle::guard;
+use super::handle::{call, guard, Owner};
 use super::request;
-use super::told::told;
+use super::told::{run, told};
 
 /// Something to compute. It crosses to another thread and back, so that the compiler holds that
 /// nothing of a loop, a connection or JavaScript is in it.
@@ -20,10 +20,12 @@ pub(crate) trait Job: Send + 'static {
     fn run(&mut self);
 }
 
-/// Called back on the loop's thread, exactly once for each job.
-pub(crate) trait WorkOwner<J: Job> {
+/// Called back on the loop's thread, by each function exactly once for each job.
+pub(crate) trait WorkOwner<J: Job>: Owner {
     /// The job is back. It has not run to its end if it was cancelled before, or has panicked.
     fn work_ended(self: Rc<Self>, job: J, is_done: bool);
+    /// Nothing more comes of the job, also where `work_ended` has panicked.
+    fn work_over(&self);
 }
 
 /// A job under way. Dropping it takes the job back from the pool's queue if it has not begun; the
@@ -78,7 +80,7 @@ unsafe extern "C" fn on_run<J: Job>(raw: *mut sys::uv_work_t) {
     let queued = unsafe { request::kept::<_, Queued<J>>(raw) };
     // SAFETY: U7: until the callback on the loop's thread nobody else touches `job`.
     let job = unsafe { &mut (*queued).job };
-    let is_done = !guard(|| job.run());
+    let is_done = !guard(|| run("panic:uv_work_cb", || job.run()));
     // SAFETY: U7, as above, for `is_done`.
     unsafe { (*queued).is_done = is_done };
 }
@@ -89,6 +91,8 @@ unsafe extern "C" fn on_ended<J: Job>(raw: *mut sys::uv_work_t, status: c_int) {
     place.set(ptr::null_mut());
     // What was cancelled has not run.
     let is_done = is_done && told("uv_after_work_cb", status) == 0;
+    let waiting = Rc::clone(&owner);
+    call("panic:uv_after_work_cb", owner, |owner| owner.work_ended(job, is_done));
     // Last: an ending environment may be waiting for what the owner does.
-    guard(|| owner.work_ended(job, is_done));
+    guard(move || waiting.work_over());
 }

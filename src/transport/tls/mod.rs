@@ -559,6 +559,12 @@ impl Owner for Layer {
             owner.closed();
         }
     }
+
+    fn panicked(self: Rc<Self>) {
+        if let Some(owner) = self.owner() {
+            owner.panicked();
+        }
+    }
 }
 
 impl StreamOwner for Layer {

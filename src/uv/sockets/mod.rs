@@ -35,6 +35,7 @@ use super::event_loop::Loop;
 use super::handle::guard;
 use super::poll::{Poll, PollOwner};
 use super::tcp::StreamOwner;
+use super::told::run;
 use system::Event;
 
 /// Whoever owns a set, and its handle.
@@ -98,8 +99,8 @@ impl Sockets {
         while let Some(event) = ready.next() {
             let socket = self.places.borrow().find(event.u64);
             if let Some(socket) = socket {
-                if guard(|| socket.ready(event.events, count)) {
-                    socket.close();
+                if guard(|| run("panic:socket", || socket.ready(event.events, count))) {
+                    socket.panicked();
                 }
             }
             if !self.may_go_on() {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use super::super::bytes::Bytes;
 use super::super::error::UvError;
+use super::super::handle::guard;
 use super::super::tcp::StreamOwner;
 use super::{system, Sockets};
 
@@ -278,6 +279,14 @@ impl Socket {
         }
     }
 
+    /// Serving it has panicked. Its owner is told, and a stream is closed.
+    pub(super) fn panicked(&self) {
+        guard(|| self.tell(|owner| owner.panicked()));
+        if !self.has(LISTENS) {
+            self.close();
+        }
+    }
+
     fn accept_some(&self, count: usize) {
         // As a rule one connection waits, and asking for another is a call in vain. In a busy loop
         // turns are rare and the question costs little.
@@ -304,9 +313,7 @@ impl Socket {
         self.clear(CONNECTS);
         self.update_hold();
         let outcome = self.with(|stream| stream.take_error()?.map_or(Ok(()), Err));
-        if let Some(owner) = self.owner() {
-            owner.connected(outcome);
-        }
+        self.tell(|owner| owner.connected(outcome));
     }
 
     fn go_on_writing(&self) {
@@ -323,9 +330,7 @@ impl Socket {
         }
         drop(queued);
         self.update_hold();
-        if let Some(owner) = self.owner() {
-            owner.written(written.map(drop));
-        }
+        self.tell(|owner| owner.written(written.map(drop)));
     }
 
     /// Reads until nothing is left. A short read tells so, unless the set has reported that
@@ -371,9 +376,9 @@ impl Socket {
         if !self.has(READS) {
             return self.set(LEFT_SOME);
         }
-        if let (Err(error), Some(owner)) = (self.look_again(), self.owner()) {
+        if let Err(error) = self.look_again() {
             self.read_stop();
-            owner.ended(error);
+            self.tell(|owner| owner.ended(error));
         }
     }
 
@@ -429,6 +434,13 @@ impl Socket {
         let outcome = call(&stream).map_err(failed);
         self.stream.set(Some(stream));
         outcome
+    }
+
+    /// Calls the owner, unless the socket is closed.
+    fn tell(&self, call: impl FnOnce(Rc<dyn StreamOwner>)) {
+        if let Some(owner) = self.owner() {
+            call(owner);
+        }
     }
 
     fn owner(&self) -> Option<Rc<dyn StreamOwner>> {
