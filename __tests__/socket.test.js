@@ -99,6 +99,16 @@ test('_closeTimer is there once closing has begun', async () => {
   await closing(client);
 });
 
+test('what is set while it closes is set of nothing', async () => {
+  const { client, server } = await pair();
+  const closed = Promise.all([closing(client), closing(server)]);
+  const { _socket: socket } = server;
+  server.terminate();
+  expect(socket.setNoDelay(false).setKeepAlive(true, 1000).unref().ref()).toBe(socket);
+  expect((await closed).map(({ code }) => code)).toEqual([1006, 1006]);
+  expect(socket.setNoDelay().setKeepAlive()).toBe(socket);
+});
+
 test('is there for whoever asks for it only when the connection is gone', async () => {
   const { client, server } = await pair();
   const closed = Promise.all([closing(client), closing(server)]);

@@ -11,7 +11,7 @@ const { checkHeaderLine, formatHeaders } = require('./head');
 const { breached } = require('./limits');
 const { isAllowedOrigin } = require('./origin');
 const { terminate } = require('./outgoing');
-const { PHASES, STAGGERED } = require('./constants');
+const { STAGGERED } = require('./constants');
 
 /** States of a WebSocketServer, with the numbers of ws. */
 const STATES = { RUNNING: 0, CLOSING: 1, CLOSED: 2 };
@@ -25,9 +25,9 @@ const NO_PROTOCOLS = new Set();
 /** Marks sockets and streams that have been upgraded already. */
 const kUpgraded = Symbol('upgraded');
 
-/** Tells whether connections are still accepted. */
+/** Tells whether connections are still accepted: by the native half, too, which may have to end by itself. */
 function isRunning(server) {
-  return server._state === STATES.RUNNING && server.context._phase === PHASES.RUNNING;
+  return server._state === STATES.RUNNING && server.context.state === 'running';
 }
 
 /**
