@@ -346,6 +346,10 @@ fn numbers_are_checked() {
         // Even so it works.
         assert!(!compress(&mut Compressor::new(config), b"text", true).is_empty());
     }
+    assert!(!CompressorConfig { level: 10, ..CompressorConfig::default() }.is_valid());
+    for mem_level in [0, 10] {
+        assert!(!CompressorConfig { mem_level, ..CompressorConfig::default() }.is_valid());
+    }
 }
 
 // ---- the rules of RSV1
@@ -563,6 +567,24 @@ fn a_long_message_is_inflated_in_turns() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_compressed_message_is_not_read_in_place_and_holds_its_inflater() {
+    let compressed = compress_once(&json(&mut Random::new(7), 400_000));
+    for role in ROLES {
+        let stream = compressed_text(role, &compressed);
+        let (front, rest) = stream.split_at(stream.len() / 2);
+        let mut receiver = receiver(&Config::new(role), &InflaterPool::new(), false);
+        let mut outcome = Outcome::default();
+        feed(&mut receiver, front, &mut outcome);
+        assert!(rest.len() > 32 * 1024 && receiver.room().is_none());
+        assert!(receiver.context_size() > 32 * 1024);
+        assert_eq!(receiver.held(), receiver.retained() + receiver.context_size());
+        feed(&mut receiver, rest, &mut outcome);
+        assert_eq!((outcome.events.len(), outcome.error), (1, None));
+        assert_eq!(receiver.held(), receiver.retained());
     }
 }
 

@@ -185,6 +185,11 @@ fn a_request_has_what_the_standard_asks_for() {
     let request = parse_request(&out, &HandshakeLimits::default()).unwrap();
     assert_eq!(&request.accept, b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     assert!(request.has_protocols && request.has_extensions);
+
+    let mut out = Vec::new();
+    write_request(&mut out, &RequestParts { protocols: None, extensions: None, ..parts });
+    let request = parse_request(&out, &HandshakeLimits::default()).unwrap();
+    assert!(!request.has_protocols && !request.has_extensions);
 }
 
 #[test]

@@ -38,6 +38,12 @@ fn refusals_are_whole_responses_that_close() {
     let expected = "HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 12\r\n\
         WWW-Authenticate: Basic\r\ncontent-type: text/plain\r\n\r\nUnauthorized";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
+
+    let mut out = Vec::new();
+    write_rejection(&mut out, 403, "no", "content-length: 2\r\n");
+    let expected = "HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Type: text/html\r\n\
+        content-length: 2\r\n\r\nno";
+    assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod protocol_support;
 
-use protocol_support::{feed_in_place, frame, run, text, Outcome, Random, ROLES};
+use protocol_support::{feed, feed_in_place, frame, run, text, Outcome, Random, ROLES};
 use uvws::protocol::{Config, Opcode, Receiver, Role};
 
 /// Short streams that visit every state and every kind of end.
@@ -88,6 +88,20 @@ fn random_cuts_of_long_messages_change_nothing() {
                 assert_eq!(run(&config, random.cut(&stream, longest)), whole);
             }
         }
+    }
+}
+
+#[test]
+fn a_long_message_is_read_in_place_from_its_second_byte_on() {
+    for role in ROLES {
+        let stream = text(role, &[b'a'; 20_000]);
+        let (head, payload) = stream.split_at(stream.len() - 20_000);
+        let mut receiver = Receiver::new(&Config::new(role));
+        let mut outcome = Outcome::default();
+        feed(&mut receiver, head, &mut outcome);
+        assert!(receiver.room().is_none());
+        feed(&mut receiver, &payload[..1], &mut outcome);
+        assert!(receiver.room().is_some());
     }
 }
 

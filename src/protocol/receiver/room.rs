@@ -19,10 +19,11 @@ impl Receiver {
     /// uncompressed data frame comes next. How many were is then told to `take_room`; nothing else may
     /// be called before.
     pub fn room(&mut self) -> Option<(&mut Vec<u8>, usize)> {
-        let Phase::Payload { remaining, opcode, .. } = self.phase else { return None };
+        let Phase::Payload { remaining, .. } = self.phase else { return None };
         let due = usize::try_from(remaining).ok()?;
         let start = self.buffer.len();
-        if due < MIN_ROOM || start == 0 || opcode.is_control() || self.is_inflating() {
+        // A control frame is always shorter.
+        if due < MIN_ROOM || start == 0 || self.is_inflating() {
             return None;
         }
         if self.buffer.capacity().saturating_sub(start) < MIN_ROOM {
