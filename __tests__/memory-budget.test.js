@@ -63,7 +63,11 @@ describe('the option', () => {
     expect(context.stats().memory).toEqual({ budget: 1000, used: 0, peak: 0 });
     context.memoryBudget = Infinity;
     expect(context.stats().memory).toBe(null);
-    await context.destroy();
+    const destroyed = context.destroy();
+    // From the end on nothing comes of it.
+    context.memoryBudget = 1;
+    expect([context.memoryBudget, context.stats().memory]).toEqual([Infinity, null]);
+    await destroyed;
     context.memoryBudget = 1;
     expect([context.memoryBudget, context.stats().memory]).toEqual([Infinity, null]);
   });
