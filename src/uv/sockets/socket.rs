@@ -274,7 +274,7 @@ impl Socket {
         if events & (INPUT | END) != 0 {
             self.read_some(events & END != 0);
         }
-        if self.has(WRITES) && events & (ROOM | END) != 0 {
+        if events & (ROOM | END) != 0 {
             self.go_on_writing();
         }
     }
