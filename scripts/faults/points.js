@@ -64,7 +64,13 @@ const MEMORY = ['alloc', 'alloc_zeroed', 'realloc'];
 const WITHOUT_MEMORY = ['ENOMEM', 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH'];
 
 /** Whether a callback panics there. */
-const isPanic = (point) => point.startsWith('panic:');
+const isPanic = (point) => point?.startsWith('panic:') ?? false;
+
+/** How what a callback was for ends, what was to be sent, and the peer. */
+const BY_PANIC = [
+  ...['ERR_UVWS_PANIC', 'ERR_UVWS_CONTEXT_CLOSED', 'ECANCELED'],
+  ...['ERR_STREAM_DESTROYED', 'ECONNRESET'],
+];
 
 /** Calls of one point that fail in a scenario, at most; of more, some from the first to the last. */
 const MOST = 24;
@@ -80,6 +86,7 @@ function faultsOf(point) {
 function codesOf(point) {
   // The peer of such a client may see a reset.
   if (point === 'getrandom') return ['ERR_UVWS_RANDOM', 'ECONNRESET'];
+  if (isPanic(point)) return BY_PANIC;
   return MEMORY.includes(point) ? WITHOUT_MEMORY : undefined;
 }
 
