@@ -34,8 +34,8 @@ const DEPENDENCIES = {
 /** Packages whose tarballs contain tests, and where. */
 const SUITES = { '@fastify/websocket': 'test' };
 
-const INSTALL_LIMIT = 120_000;
-const TEST_LIMIT = 30_000;
+const INSTALL_LIMIT = 240_000;
+const TEST_LIMIT = 90_000;
 const SUITE_LIMIT = 180_000;
 
 /** Makes a tarball of the package with the binary that is built. Returns its path. */

@@ -29,7 +29,7 @@ const CHILD = path.join(__dirname, 'faults', 'play.js');
 const TRANSPORTS = ['', 'uv'];
 
 /** Milliseconds without a line after which a process hangs. */
-const PATIENCE = 20_000;
+const PATIENCE = 60_000;
 
 /** A scenario that ends so often without coming to its end is given up. */
 const MOST_CRASHES = 10;

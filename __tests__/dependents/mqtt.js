@@ -34,7 +34,7 @@ async function listening(port) {
       socket.destroy();
       return;
     } catch (error) {
-      if (attempt === 100) throw error;
+      if (attempt === 400) throw error;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }

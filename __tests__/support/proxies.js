@@ -146,7 +146,7 @@ async function startProgram(name, args, port) {
       socket.destroy();
       return { child, end };
     } catch (error) {
-      if (attempt === 100 || child.exitCode !== null) {
+      if (attempt === 400 || child.exitCode !== null) {
         await end();
         throw error;
       }

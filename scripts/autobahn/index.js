@@ -65,9 +65,9 @@ async function freePort() {
   return port;
 }
 
-/** Waits until somebody listens on `port`, ten seconds at most. */
+/** Waits until somebody listens on `port`, half a minute at most. */
 async function listening(port) {
-  for (let attempt = 0; attempt < 100; attempt++) {
+  for (let attempt = 0; attempt < 300; attempt++) {
     const socket = net.connect(port, '127.0.0.1');
     const isThere = await Promise.race([
       once(socket, 'connect').then(() => true),

@@ -77,8 +77,7 @@ async function main() {
     say(native.faultInjected() > 0 ? 'injected' : 'missed');
     native.faultPlan('', 0, 0, 0);
     const isCounted = faults.length > 0 || i % CENSUS_EVERY === 0 || i === all.length - 1;
-    if (isCounted)
-      await census.settled(baseline, 1000).catch(({ message }) => faults.push(message));
+    if (isCounted) await census.settled(baseline).catch(({ message }) => faults.push(message));
     for (const text of faults) say('fault', text.replaceAll(/\n\s*/g, ' | '));
   }
   current = null;

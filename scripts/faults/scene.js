@@ -11,7 +11,7 @@
 //   the context ends, and nothing is left of it.
 
 /** Milliseconds that a scenario waits for anything. Whoever waits longer has stalled. */
-const PATIENCE = 3000;
+const PATIENCE = 10_000;
 
 /** Errors without a code, by their messages: those of ws. */
 const WITHOUT_CODE = [
