@@ -45,7 +45,7 @@ async def run_client(url):
         if not holds:
             found["faults"].append(what)
 
-    async with connect(url, max_size=LIMIT, subprotocols=["one", "two"]) as connection:
+    async with connect(url, max_size=LIMIT, subprotocols=["one", "two"], proxy=None) as connection:
         found["subprotocol"] = connection.subprotocol
         for size in SIZES:
             data = bytes(i % 251 for i in range(min(size, 251))) * (size // 251 + 1)
@@ -66,7 +66,7 @@ async def run_client(url):
         await connection.close(4001, "from Python")
         found["close"] = [connection.close_code, connection.close_reason]
 
-    async with connect(url) as connection:
+    async with connect(url, proxy=None) as connection:
         await connection.send("close me")
         try:
             await connection.recv()

@@ -117,7 +117,7 @@ describe.each(Object.keys(KINDS))('%s', (kind) => {
     const clients = await returning(url, CLIENTS);
     for (let round = 1; round <= 3; round++) {
       await proxy.restart();
-      await until(() => clients.every((client) => client.returns === round), 'returns', 10_000);
+      await until(() => clients.every((client) => client.returns === round), 'returns');
       const answers = await Promise.all(clients.map((client) => echo(client, `round ${round}`)));
       expect(answers.every((answer) => String(answer) === `round ${round}`)).toBe(true);
       await until(() => wss.clients.size === CLIENTS, 'the old ones to be gone');
@@ -148,10 +148,12 @@ describe.each(Object.keys(KINDS))('%s', (kind) => {
   });
 
   test('a heartbeat keeps a connection that the proxy would cut for silence', async () => {
-    const interval = (IMPATIENCE * SECOND) / 4;
-    const { url, closes } = await deploy(kind, { heartbeat: { interval, timeout: interval } });
+    const impatience = IMPATIENCE * SECOND;
+    // From one PING to the next it is the sum of both, at most: a machine may be busy.
+    const heartbeat = { interval: impatience / 10, timeout: impatience / 2 };
+    const { url, closes } = await deploy(kind, { heartbeat });
     const kept = await open(`${url}/impatient`);
-    await delay(2.5 * IMPATIENCE * SECOND);
+    await delay(1.5 * impatience);
     expect(String(await echo(kept, 'still here'))).toBe('still here');
     expect(closes[0].codes).toEqual([]);
 

@@ -8,7 +8,7 @@ const { freePort } = require('./peers.js');
 const { startProgram } = require('./proxies.js');
 
 /** Seconds without traffic after which a tunnel below /impatient is cut. */
-const IMPATIENCE = 1;
+const IMPATIENCE = 2;
 
 /** What each needs to know: `{ directory, port, securePort, target, pem }`. */
 const KINDS = {
@@ -61,7 +61,7 @@ global
   stats timeout 5s
 defaults
   mode http
-  timeout connect 2s
+  timeout connect 20s
   timeout client 60s
   timeout server 60s
 frontend front
