@@ -135,12 +135,12 @@ describe('close()', () => {
     expect(await closed).toEqual({ code: 1006, reason: '' });
     const elapsed = performance.now() - start;
     expect(elapsed).toBeGreaterThan(90);
-    expect(elapsed).toBeLessThan(2000);
+    expect(elapsed).toBeLessThan(10_000);
   });
 
   test('drops a peer that answers but does not end its side when closeTimeout is over', async () => {
     // A client waits for the server to end the connection (RFC 6455 section 7.1.1).
-    const { peer, client } = await rawPairOfClient({ closeTimeout: 100 });
+    const { peer, client } = await rawPairOfClient({ closeTimeout: 500 });
     const closed = closing(client);
     client.close(1000, 'bye');
     await peer.closing();

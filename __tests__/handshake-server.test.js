@@ -180,7 +180,7 @@ test('a peer that goes after any byte of its request is forgotten', async () => 
 });
 
 test('a request that does not end in time gets 408', async () => {
-  const slow = await serve({ handshakeTimeout: 80 });
+  const slow = await serve({ handshakeTimeout: 400 });
   const peer = await rawConnect(slow.port);
   peer.write('GET / HTTP/1.1\r\n');
   const silent = await rawConnect(slow.port);

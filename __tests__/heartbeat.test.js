@@ -75,7 +75,8 @@ describe('a peer that says nothing', () => {
   });
 
   test('is dropped if it is a process that has stopped', async () => {
-    const { wss, url } = await serve({ heartbeat });
+    // A process has its pauses.
+    const { wss, url } = await serve({ heartbeat: { interval: 60, timeout: 1000 } });
     const program = path.join(__dirname, 'support', 'silent-client.js');
     const child = fork(program, [url], { execArgv: [] });
     const [server] = await once(wss, 'connection');
@@ -96,12 +97,12 @@ describe('a peer that shows that it is there', () => {
   test('by answering, stays, and is asked again', async () => {
     const { peer, server } = await rawPair({ heartbeat });
     const pings = answerPings(peer);
-    await until(() => pings.length >= 4, 'PING frames', 10_000);
+    await until(() => pings.length >= 4, 'PING frames');
     expect(server.readyState).toBe(WebSocket.OPEN);
   });
 
   test('by bytes of whatever kind, is not even asked', async () => {
-    const { peer, server } = await rawPair({ heartbeat: { interval: 300, timeout: 100 } });
+    const { peer, server } = await rawPair({ heartbeat: { interval: 800, timeout: 100 } });
     const message = frames.frame(frames.BINARY, Buffer.alloc(120), { mask: true });
     const received = once(server, 'message');
     for (const byte of message) {
@@ -177,7 +178,7 @@ describe('after a Close frame of ours', () => {
   });
 
   test('that is sent while the PONG is awaited, closeTimeout counts', async () => {
-    const { peer, server } = await rawPair({ heartbeat, closeTimeout: 500 });
+    const { peer, server } = await rawPair({ heartbeat, closeTimeout: 10_000 });
     const ended = closing(server);
     await peer.nextFrame();
     const start = performance.now();
@@ -186,7 +187,7 @@ describe('after a Close frame of ours', () => {
     await delay(200);
     peer.close(4000);
     expect(await ended).toEqual({ code: 4000, reason: '' });
-    expect(performance.now() - start).toBeLessThan(490);
+    expect(performance.now() - start).toBeLessThan(9_000);
   });
 });
 
@@ -270,11 +271,11 @@ test('thousands of connections are asked in turns, each once', async () => {
         client.on('ping', () => pings[i]++);
         return client;
       });
-      await until(() => wss.clients.size === count, 'connections', 20_000);
+      await until(() => wss.clients.size === count, 'connections');
       // All fall due while the loop stands still.
       const end = performance.now() + 500;
       while (performance.now() < end);
-      await until(() => pings.every((each) => each > 0), 'PING frames', 20_000);
+      await until(() => pings.every((each) => each > 0), 'PING frames');
       for (const client of clients) client.terminate();
       wss.close();
       await once(wss, 'close');

@@ -175,7 +175,7 @@ describe.each([
   });
 
   test('nothing of what concerns WebSockets, or the limits of a head', async () => {
-    const { port } = await start({ handshakeTimeout: 150 });
+    const { port } = await start({ handshakeTimeout: 500 });
     const bad = upgradeRequest().replace('Version: 13', 'Version: 7');
     expect(await talk(port, bad)).toMatch(/^HTTP\/1.1 400 [^]*Sec-WebSocket-Version: 13, 8/);
     expect(await talk(port, `GET / HTTP/1.1\r\nX: ${'x'.repeat(17_000)}`)).toMatch(/ 431 /);

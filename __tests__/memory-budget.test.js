@@ -265,9 +265,9 @@ test('a peer with part of a message is not read from while memory is short', asy
   peer.write(frames.frame(frames.TEXT, 'whole'));
   await until(() => messages.length === 1);
   peer.write(frames.frame(frames.BINARY, Buffer.alloc(512 * KIB)));
-  await delay(GRACE / 5);
+  await delay(GRACE / 10);
   peer.write(frames.frame(frames.TEXT, 'behind it'));
-  await delay(GRACE / 5);
+  await delay(GRACE / 10);
   expect(messages).toEqual(['whole']);
   expect(used(context)).toBeLessThan(4 * MIB);
   expect(server.isPaused).toBe(false);
@@ -285,14 +285,14 @@ test('when all wait for the rest of a message the largest holder ends after a se
   const silent = await rawClient(port);
   const [holder] = wss.clients;
   const failed = failure(holder);
+  const begun = performance.now();
   silent.write(cut(3.8 * MIB));
   await until(() => used(context) > 3.7 * MIB);
   const peer = await rawClient(port);
   const messages = collect([...wss.clients][1]);
-  const begun = performance.now();
   peer.write(frames.frame(frames.BINARY, Buffer.alloc(300 * KIB)));
   await until(() => messages.length === 1);
-  expect(performance.now() - begun).toBeGreaterThan(GRACE / 2);
+  expect(performance.now() - begun).toBeGreaterThan(0.9 * GRACE);
   expect(await silent.closing()).toEqual({ code: 1013, reason: '' });
   silent.socket.end();
   expect((await failed).error.code).toBe('ERR_UVWS_MEMORY_BUDGET');
@@ -352,11 +352,11 @@ test('hundreds of peers that never end their messages do not keep honest ones fr
   expect(data.length).toBe(200 * KIB);
 
   for (const peer of attackers) peer.destroy();
-  await until(() => wss.clients.size === 11, 'the end of the attackers', 10_000);
+  await until(() => wss.clients.size === 11, 'the end of the attackers');
   goesOn = false;
   await Promise.all(loops);
   await until(() => used(context) === 0);
-}, 60_000);
+});
 
 test('compressed messages count with what they are inflated to, and with their state', async () => {
   const context = budgeted(MIB);

@@ -83,7 +83,7 @@ describe('timings', () => {
   test('show how far an attempt came that failed', async () => {
     const server = await rawServer({ respond: () => {} });
     for (const options of [{}, { localAddress: '127.0.0.1' }]) {
-      const client = dial(server.url, { handshakeTimeout: 50, ...options });
+      const client = dial(server.url, { handshakeTimeout: 300, ...options });
       await failure(client);
       expectSteps(client.timings, 'connect');
     }
@@ -114,7 +114,7 @@ describe('connectTimeout', () => {
 
   test('does not concern what comes behind it', async () => {
     const server = await rawServer({ respond: () => {} });
-    const client = dial(server.url, { connectTimeout: 30, handshakeTimeout: 200 });
+    const client = dial(server.url, { connectTimeout: 300, handshakeTimeout: 600 });
     expect((await failure(client)).error.message).toBe('Opening handshake has timed out');
   });
 

@@ -28,7 +28,14 @@ const MESSAGES = [
 ];
 
 /** Codes of the system that a peer, or a port that nobody listens on, may cause. */
-const SYSTEM_CODES = ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'EADDRINUSE', 'ENOTFOUND'];
+const SYSTEM_CODES = [
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'EADDRINUSE',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+];
 
 /** Codes that a peer or a context may cause here. */
 const CODES = [
