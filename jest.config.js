@@ -6,7 +6,8 @@ module.exports = {
   // The lifecycle tests measure time and count the handles of the process: they run
   // one file after the other, in one process.
   maxWorkers: 1,
-  testTimeout: 20_000,
+  // Only what hangs comes to it: a machine may be slow, and busy with something else.
+  testTimeout: 60_000,
   // A handle that outlives its context keeps jest from exiting. That is a failure, so
   // nothing here ends the process by force; scripts/test.js has a time limit.
   forceExit: false,

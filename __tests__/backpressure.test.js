@@ -25,8 +25,8 @@ describe('bufferedAmount', () => {
     server.send('x'.repeat(1000));
     expect(server.bufferedAmount).toBe(buffered + 1004);
     peer.socket.resume();
-    await until(() => server.bufferedAmount === 0, 'an empty queue', 10_000);
-    await peer.when(({ frames }) => frames.length === count + 1, 10_000);
+    await until(() => server.bufferedAmount === 0, 'an empty queue');
+    await peer.when(({ frames }) => frames.length === count + 1);
   });
 });
 
@@ -44,7 +44,7 @@ testOurs('drain is emitted once the queue is empty after it was above 1 MiB', as
     await new Promise((resolve) => setTimeout(resolve, 20));
     expect(drained).toHaveBeenCalledTimes(i - 1);
     peer.socket.resume();
-    await until(() => drained.mock.calls.length === i, 'drain', 10_000);
+    await until(() => drained.mock.calls.length === i, 'drain');
   }
 });
 
@@ -64,7 +64,7 @@ testOurs('a sender that waits for drain keeps its queue short', async () => {
   server.on('drain', pump);
   pump();
   const timer = setInterval(pump, 1);
-  await until(() => received === 64 * MIB, 'everything', 10_000);
+  await until(() => received === 64 * MIB, 'everything');
   clearInterval(timer);
   expect(highest).toBeLessThan(2 * MIB);
 });
@@ -94,7 +94,7 @@ describe('pause() and resume()', () => {
     await new Promise((resolve) => setTimeout(resolve, 100));
     expect(client.bufferedAmount).toBeGreaterThan(8 * MIB);
     server.resume();
-    await until(() => received === 32 * MIB, 'everything', 10_000);
+    await until(() => received === 32 * MIB, 'everything');
     expect(client.bufferedAmount).toBe(0);
   });
 
@@ -154,7 +154,7 @@ test('a peer that is much slower than its sender gets everything, in order', asy
     peer.socket.resume();
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
-  await peer.closing(10_000);
+  await peer.closing();
   expect(peer.frames).toHaveLength(2001);
   peer.frames.slice(0, 2000).forEach(({ payload }, i) => {
     expect(payload.length).toBe(String(i).length + 1 + i * 5);

@@ -8,6 +8,7 @@ const zlib = require('node:zlib');
 const { WebSocket, WebSocketServer } = require('ws');
 
 const native = require('../lib/addon.js');
+const { until } = require('./support/tools.js');
 
 const OPTIONS = {
   handshakeTimeout: 10_000,
@@ -358,12 +359,3 @@ test('it is refused for what is out of range, for nobody, and without being aske
   expect(native.send(server, 'plain', TEXT | FIN | COMPRESS)).toBe(0);
   expect(String((await message)[0])).toBe('plain');
 });
-
-/** Waits until `condition` holds. */
-async function until(condition) {
-  const end = Date.now() + 8_000;
-  while (!condition()) {
-    if (Date.now() > end) throw new Error('this takes too long');
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
-}

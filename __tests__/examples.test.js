@@ -13,7 +13,7 @@ const env = { ...process.env, HOST: '127.0.0.1', NODE_OPTIONS: '' };
 /** Runs an example to its end. */
 function run(...args) {
   return new Promise((resolve) => {
-    const options = { cwd: ROOT, env, timeout: 30_000 };
+    const options = { cwd: ROOT, env, timeout: 50_000 };
     execFile(process.execPath, args, options, (error, stdout, stderr) => {
       resolve({ status: error ? (error.code ?? error.signal) : 0, stdout, stderr });
     });
@@ -36,14 +36,14 @@ test.each([
     const { status, stderr } = await run('examples/foreign-loop', '--late', '5000', ...args);
     expect([status, stderr]).toEqual([0, '']);
   },
-  35_000,
+  60_000,
 );
 
 test('the demo answers in one line when its port is taken', async () => {
   const first = spawn(process.execPath, ['examples/demo/server.js', '0'], { cwd: ROOT, env });
   let output = '';
   first.stdout.setEncoding('utf8').on('data', (text) => (output += text));
-  await until(() => /http:\S+/.test(output), 'the demo', 10_000);
+  await until(() => /http:\S+/.test(output), 'the demo');
   const { port } = new URL(/http:\S+/.exec(output)[0]);
 
   const second = await run('examples/demo/server.js', port);
@@ -68,7 +68,7 @@ test('the demo answers in one line when its port is taken', async () => {
   peer.close(1001);
   expect((await once(first, 'close'))[1]).toBe('SIGINT');
   await Promise.all([peer.destroy(), foreign.destroy()]);
-}, 35_000);
+});
 
 test('the demo explains itself', async () => {
   expect(await run('examples/demo/server.js', '--help')).toMatchObject({ status: 0, stderr: '' });

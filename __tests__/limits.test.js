@@ -195,7 +195,7 @@ describe.each(CARRIERS)('maxBackpressure on %s', (carrier) => {
     const { peer, server } = await pair();
     for (let i = 1; i <= 3; i++) {
       server.send(Buffer.alloc(8 * MIB));
-      await peer.when(({ frames }) => frames.length === i, 10_000);
+      await peer.when(({ frames }) => frames.length === i);
       await until(() => server.bufferedAmount === 0);
     }
     expect(breaches(wss)).toEqual({});

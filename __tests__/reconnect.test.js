@@ -36,7 +36,7 @@ const NEVER = { delays: [1_000_000], jitter: 0 };
 function run(body) {
   const source = `(${body})(require(${JSON.stringify(path.join(__dirname, '..'))}))`;
   return new Promise((resolve) => {
-    const options = { timeout: 15_000, env: { ...process.env, NODE_OPTIONS: '' } };
+    const options = { timeout: 50_000, env: { ...process.env, NODE_OPTIONS: '' } };
     execFile(process.execPath, ['-e', source], options, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : (error.code ?? error.signal), stdout, stderr });
     });

@@ -421,7 +421,7 @@ test('the options are read at each handshake', async () => {
     peer.send(frames.PING, 'x');
     peer.send(frames.BINARY, Buffer.alloc(1001));
   }
-  expect(await after.closing(2000)).toEqual({ code: 1009, reason: '' });
+  expect(await after.closing()).toEqual({ code: 1009, reason: '' });
   expect(after.frames.some(({ opcode }) => opcode === frames.PONG)).toBe(false);
   expect((await before.nextFrame()).opcode).toBe(frames.PONG);
   await until(() => seen.length === 2);

@@ -118,7 +118,7 @@ describe('a client of TLS', () => {
     const replies = [];
     ws.on('message', (data) => replies.push(data));
     theirs._socket.resume();
-    await until(() => replies.length === sizes.length, 'all replies', 15_000);
+    await until(() => replies.length === sizes.length, 'all replies');
     sizes.forEach((size, i) =>
       expect(replies[i].equals(Buffer.alloc(size, size % 251))).toBe(true),
     );

@@ -302,7 +302,7 @@ describe('nothing is left', () => {
         }
         return 'done';
       },
-      { input: { ...text(own), ca: String(root.cert) }, timeout: 30_000 },
+      { input: { ...text(own), ca: String(root.cert) } },
     );
     expect(result).toBe('done');
   });

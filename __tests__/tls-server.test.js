@@ -112,7 +112,7 @@ describe('a server with certificates of its own', () => {
     let received = 0;
     ws.on('message', (data) => (received += data.length));
     ws._socket.resume();
-    await until(() => received === 40_000_000 && isSent, 'everything', 15_000);
+    await until(() => received === 40_000_000 && isSent, 'everything');
     expect(ours.bufferedAmount).toBe(0);
   });
 

@@ -74,9 +74,9 @@ describe.each(transports)('over %s', (transport) => {
           const payload = Buffer.alloc(24 * 1024 * 1024);
           for (let i = 0; i < payload.length; i += 4) payload.writeUInt32LE(i, i);
           peer.send(frames.BINARY, payload);
-          await until(() => ws.bufferedAmount > 0, 'a queued write', 15_000);
+          await until(() => ws.bufferedAmount > 0, 'a queued write');
           peer.socket.resume();
-          const frame = await peer.nextFrame(15_000);
+          const frame = await peer.nextFrame();
           assert.ok(payload.equals(frame.payload));
           await until(() => ws.bufferedAmount === 0, 'the end of it');
           // And what is small goes its way afterwards.
@@ -85,9 +85,9 @@ describe.each(transports)('over %s', (transport) => {
           await context.destroy();
           await peer.destroy();
         },
-        { ...options, timeout: 40_000 },
+        { ...options, timeout: 50_000 },
       ),
-    45_000,
+    60_000,
   );
 
   test('what a peer sent before it reset the connection is delivered, though output is stuck', () =>

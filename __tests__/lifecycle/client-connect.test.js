@@ -25,7 +25,7 @@ async function phase(tools) {
   }
   const promise = context.destroy();
   for (const { events } of clients) assert.deepEqual(events, [], 'nothing from inside destroy()');
-  await within(promise, 3000, 'destroy()');
+  await within(promise, 'destroy()');
   await delay(20);
   for (const { events, ws } of clients) {
     assert.deepEqual(events, [
@@ -167,7 +167,7 @@ test(
           }
         }
       },
-      { timeout: 20_000 },
+      { timeout: 50_000 },
     ),
-  25_000,
+  60_000,
 );

@@ -19,7 +19,7 @@ test('a context with nothing in it is destroyed by one call, and its promise tel
     assert.ok(['destroying', 'destroyed'].includes(context.state));
     assert.equal(context.wake(), false);
 
-    assert.equal(await within(promise, 1000), undefined);
+    assert.equal(await within(promise), undefined);
     assert.equal(context.state, 'destroyed');
     await new Promise(setImmediate);
     assert.deepEqual(events, [
@@ -37,7 +37,7 @@ test('close() and drain() of an empty context come to an end by themselves', () 
   inChild(async ({ uvws, assert, within }) => {
     for (const method of ['close', 'drain', 'destroy']) {
       const context = new uvws.Context();
-      await within(context[method](), 1000, method);
+      await within(context[method](), method);
       assert.equal(context.state, 'destroyed');
       assert.equal(context.stats().handles, 0);
     }
@@ -54,15 +54,12 @@ test('the destruction of a context keeps the process alive until its promise res
 
 test('a context that is never destroyed does not keep the process alive', async () => {
   const { runChild } = require('../support/child.js');
-  const outcome = await runChild(
-    ({ uvws }) => {
-      globalThis.contexts = [new uvws.Context(), new uvws.Context()];
-      // The piece does not wait for its end: there is none.
-      process.on('exit', () => process.stdout.write(`exit ${globalThis.contexts[0].state}`));
-      return new Promise(() => {});
-    },
-    { timeout: 5000 },
-  );
+  const outcome = await runChild(({ uvws }) => {
+    globalThis.contexts = [new uvws.Context(), new uvws.Context()];
+    // The piece does not wait for its end: there is none.
+    process.on('exit', () => process.stdout.write(`exit ${globalThis.contexts[0].state}`));
+    return new Promise(() => {});
+  });
   expect(outcome).toMatchObject({ code: 0, isLate: false, stdout: 'exit running' });
 });
 
@@ -81,7 +78,7 @@ test('process.exit() ends a process whose contexts are in any state', async () =
         process.stdout.write(context.state);
         process.exit(7);
       },
-      { input: state, timeout: 5000 },
+      { input: state, timeout: 12_000 },
     );
     expect(outcome).toMatchObject({ code: 7, signal: null, stdout: state });
   }

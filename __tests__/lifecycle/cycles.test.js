@@ -70,7 +70,7 @@ test('a port can be bound again in the close event of the server that had it', (
         });
       });
       wss.close();
-      wss = await within(next, 1000);
+      wss = await within(next);
     }
     await once(wss, 'listening');
     assert.equal(wss.address().port, port);

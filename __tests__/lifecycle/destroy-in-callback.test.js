@@ -66,7 +66,7 @@ async function piece(tools) {
   let contextCloses = 0;
   context.on('close', () => contextCloses++);
   await until(() => isDestroyed, 'the callback');
-  await within(promise, 2000, 'destroy()');
+  await within(promise, 'destroy()');
   await turn();
   await turn();
   for (const peer of others ?? []) await peer.destroy();
@@ -418,7 +418,7 @@ const PIECES = {
 };
 
 test.each(Object.keys(PIECES))('destroy() can be called from inside %s', (name) =>
-  inChild(piece, { input: { body: String(PIECES[name]) }, timeout: 10_000 }),
+  inChild(piece, { input: { body: String(PIECES[name]) } }),
 );
 
 test('destroy() in the close event of a context, of a server and of a connection changes nothing', () =>

@@ -68,7 +68,7 @@ test(
         }
         assert.equal(census.handles().tcp ?? 0, 0);
       },
-      { timeout: 30_000 },
+      { timeout: 50_000 },
     ),
-  35_000,
+  60_000,
 );

@@ -29,7 +29,7 @@ test('a second server on a port fails with EADDRINUSE, and gets the port when th
     wss.close();
     await once(wss, 'close');
     const heir = new uvws.WebSocketServer({ port, host: '127.0.0.1', context: second });
-    await within(once(heir, 'listening'), 1000, 'listening');
+    await within(once(heir, 'listening'), 'listening');
     await (await rawClient(port)).destroy();
     await Promise.all([first.destroy(), second.destroy()]);
   }));

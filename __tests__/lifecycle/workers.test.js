@@ -78,8 +78,8 @@ test(
           const name = names[started++ % names.length];
           const worker = startWorker(input[name]);
           const failure = new Promise((_, reject) => worker.once('error', reject));
-          await within(Promise.race([once(worker, 'message'), failure]), 20_000, name);
-          assert.equal(await within(worker.terminate(), 10_000, `terminate() ${name}`), 1);
+          await within(Promise.race([once(worker, 'message'), failure]), name);
+          assert.equal(await within(worker.terminate(), `terminate() ${name}`), 1);
         };
         for (let i = 0; i < 10; i++) await endOne();
         const before = total();
@@ -114,9 +114,9 @@ test(
           await worker.terminate();
         }
       },
-      { timeout: 30_000 },
+      { timeout: 50_000 },
     ),
-  35_000,
+  60_000,
 );
 
 /** Ways in which a worker ends that has a server and a client. */
@@ -176,7 +176,7 @@ test.each(Object.keys(ENDS))('a worker that ends by %s leaves nothing behind', (
         const errors = [];
         worker.on('error', (error) => errors.push(error.message));
         const exited = new Promise((resolve) => worker.on('exit', resolve));
-        const code = await within(exited, 5000, 'the end of the worker');
+        const code = await within(exited, 'the end of the worker');
         assert.equal(code, input.code);
         assert.deepEqual(errors, input.error ? [input.error] : []);
       }
@@ -202,7 +202,7 @@ test.each(Object.keys(SITUATIONS))(
           context.unref();
           return new Promise(() => {});
         },
-        { input: { body: sources[name], end }, timeout: 10_000 },
+        { input: { body: sources[name], end }, timeout: 25_000 },
       );
       expect({ end, ...outcome }).toMatchObject({ code: 0, signal: null, stdout: 'ready' });
     }

@@ -54,7 +54,7 @@ function excess(baseline) {
 }
 
 /** Waits until nothing is left that was not in `baseline`; throws when that does not come true. */
-async function settled(baseline, timeout = 3000) {
+async function settled(baseline, timeout = 15_000) {
   const limit = performance.now() + timeout;
   let lines = excess(baseline);
   while (lines.length > 0) {

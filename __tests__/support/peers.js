@@ -7,6 +7,9 @@ const net = require('node:net');
 const frames = require('./frames.js');
 
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
+/** Milliseconds that a test waits for what is to happen at once: a machine may be slow, and busy. */
+const PATIENCE = 20_000;
+
 const KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
 
 /** A request that a server accepts; `lines` are more headers. */
@@ -99,7 +102,7 @@ class RawPeer {
   }
 
   /** Resolves when `condition(this)` holds; fails after some seconds. */
-  when(condition, timeout = 5000) {
+  when(condition, timeout = PATIENCE) {
     return new Promise((resolve, reject) => {
       const check = () => {
         if (!condition(this)) return;
@@ -242,6 +245,7 @@ async function freePort() {
 
 module.exports = {
   KEY,
+  PATIENCE,
   RawPeer,
   acceptFor,
   freePort,

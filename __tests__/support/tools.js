@@ -10,6 +10,8 @@ const census = require('./census.js');
 const frames = require('./frames.js');
 const peers = require('./peers.js');
 
+const { PATIENCE } = peers;
+
 const ROOT = path.join(__dirname, '..', '..');
 const WORKER_MAIN = path.join(__dirname, 'worker-main.js');
 
@@ -24,7 +26,7 @@ function turn() {
 }
 
 /** Waits until `condition()` holds. */
-async function until(condition, what = String(condition), timeout = 5000) {
+async function until(condition, what = String(condition), timeout = PATIENCE) {
   const limit = performance.now() + timeout;
   while (!condition()) {
     if (performance.now() > limit) throw new Error(`waited in vain for: ${what}`);
@@ -33,7 +35,7 @@ async function until(condition, what = String(condition), timeout = 5000) {
 }
 
 /** Fails instead of waiting for ever. */
-function within(promise, milliseconds, what = 'a promise') {
+function within(promise, what = 'a promise', milliseconds = PATIENCE) {
   let timer;
   const limit = new Promise((_, reject) => {
     timer = setTimeout(

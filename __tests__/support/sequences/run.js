@@ -21,7 +21,7 @@ async function playSteps(uvws, root, steps, seed) {
   world.root = root;
   for (const step of steps) await play(world, step);
   try {
-    await within(end(world, seed), END, 'the end');
+    await within(end(world, seed), 'the end', END);
   } catch (error) {
     const open = world.contexts.filter(({ isSettled }) => !isSettled);
     const left = open.map(({ name, context }) => `${name} ${JSON.stringify(context.stats())}`);
