@@ -85,10 +85,17 @@ function openDescriptors() {
   }
 }
 
-/** What of Node's own keeps the loop alive. A worker's output takes the way by a port. */
+/**
+ * What of Node's own keeps the loop alive. A worker's output takes the way by a port, and now and then
+ * has an immediate, which is over with the turn.
+ */
 function nodeResources() {
-  const resources = process.getActiveResourcesInfo().filter((kind) => kind !== 'MessagePort');
-  return resources.sort().join(', ');
+  const passing = ['MessagePort', 'Immediate'];
+  return process
+    .getActiveResourcesInfo()
+    .filter((kind) => !passing.includes(kind))
+    .sort()
+    .join(', ');
 }
 
 /**
