@@ -31,7 +31,7 @@ const BINARY = path.join(ROOT, 'uvws.node');
 const FUZZ = path.join(ROOT, 'fuzz', 'Cargo.toml');
 
 /** A step that runs longer has hung: the slowest takes a few minutes. */
-const TIME_LIMIT = 8 * 60_000;
+const TIME_LIMIT = 12 * 60_000;
 
 const counts = { passed: 0, failed: 0, skipped: 0 };
 
