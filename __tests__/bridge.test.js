@@ -2,6 +2,7 @@
 
 const { once } = require('node:events');
 const net = require('node:net');
+const { Duplex } = require('node:stream');
 
 const { WebSocket } = require('./support/uvws.js');
 const frames = require('./support/frames.js');
@@ -189,6 +190,25 @@ test('a net.Socket works as well', async () => {
   expect(payload.toString()).toBe('hi');
   websocket.close();
   expect((await closing(websocket)).code).toBe(1005);
+});
+
+test('a peer that ends its side still gets the answers to what it has sent before', async () => {
+  const answers = [];
+  const stream = new Duplex({
+    allowHalfOpen: false, // as TLS sockets are
+    read() {},
+    write(chunk, encoding, callback) {
+      answers.push(chunk);
+      callback();
+    },
+  });
+  const websocket = attach(stream, { isServer: true });
+  websocket.on('message', (data) => websocket.send(data));
+  for (const text of ['one', 'two']) stream.push(frames.frame(frames.TEXT, text));
+  stream.push(null);
+  expect(await closing(websocket)).toEqual({ code: 1006, reason: '' });
+  const received = new frames.FrameReader().push(Buffer.concat(answers));
+  expect(received.map(({ payload }) => payload.toString())).toEqual(['one', 'two']);
 });
 
 test('_sender sends frames that somebody else has made', async () => {

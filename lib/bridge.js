@@ -49,6 +49,8 @@ class Bridge {
     context._bridges.add(this);
     onBridged(websocket, this.#id, this);
 
+    // Answers to what the peer has sent before its end are written after 'end'. The stream is ended here.
+    stream.allowHalfOpen = true;
     // A stream that is no socket need not have these.
     if (stream.setTimeout) stream.setTimeout(0);
     if (stream.setNoDelay) stream.setNoDelay();
