@@ -61,6 +61,18 @@ test('destroy() and resetAndDestroy() are an abnormal end for both', async () =>
   }
 });
 
+test('destroy() tells listeners of the socket why', async () => {
+  const { server } = await pair();
+  const told = [];
+  server._socket.on('error', (error) => told.push(error.message));
+  server._socket.on('close', (hadError) => told.push(hadError));
+  server.on('error', () => told.push('an error of the WebSocket'));
+  const closed = closing(server);
+  server._socket.destroy(new Error('why'));
+  expect((await closed).code).toBe(1006);
+  expect(told.sort()).toEqual([true, 'why']);
+});
+
 test('_sender.sendFrame() sends a frame in pieces, and its callback is not synchronous', async () => {
   const { client, server } = await pair();
   const messages = collect(client);

@@ -339,10 +339,15 @@ class Socket extends EventEmitter {
     return this.destroy();
   }
 
-  /** Drops the connection without a closing handshake; 'close' follows. */
-  destroy() {
+  /**
+   * Drops the connection without a closing handshake; 'close' follows.
+   *
+   * @param {Error} [error] What listeners of 'error' are told first
+   */
+  destroy(error) {
     if (!this.#destroyed) {
       this.#destroyed = true;
+      this.#error = error ?? null;
       const websocket = this.#websocket;
       if (websocket === undefined) native.terminate(this.#id);
       else websocket.terminate();
