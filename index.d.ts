@@ -133,7 +133,11 @@ declare class WebSocket extends EventEmitter {
    */
   close(code?: number, data?: string | Buffer | Uint8Array): void;
 
-  /** Stops reading. What has been read already is still delivered. Does nothing unless open. */
+  /**
+   * Stops reading. What has been read already is still delivered. Does nothing unless open. Other than
+   * with `ws`, the end of the connection is not read either: it is noticed after `resume()`, or when
+   * something cannot be sent.
+   */
   pause(): void;
 
   /**
@@ -221,7 +225,10 @@ declare class WebSocket extends EventEmitter {
    */
   stats(): WebSocket.ConnectionStats;
 
-  /** Drops the connection: 'close' with 1006 follows, without 'error' if it was open. */
+  /**
+   * Drops the connection: 'close' with 1006 follows, without 'error' if it was open. Other than with
+   * `ws`, no message, 'ping' or 'pong' that has been read already is emitted in front of that.
+   */
   terminate(): void;
 
   /**

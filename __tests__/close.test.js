@@ -264,18 +264,23 @@ describe('a connection that ends without a closing handshake', () => {
   });
 });
 
-testOurs('terminate() inside a message handler delivers nothing more', async () => {
-  const { peer, server } = await rawPair();
-  const messages = [];
-  server.on('message', (data) => {
-    messages.push(String(data));
-    server.terminate();
-  });
-  const closed = closing(server);
-  peer.write(Buffer.concat(['a', 'b', 'c'].map((text) => frames.frame(frames.TEXT, text))));
-  expect(await closed).toEqual({ code: 1006, reason: '' });
-  expect(messages).toEqual(['a']);
-});
+testOurs.each([true, false])(
+  'terminate() inside a message handler delivers nothing more (allowSynchronousEvents: %s)',
+  async (allowSynchronousEvents) => {
+    const { peer, server } = await rawPair({ allowSynchronousEvents });
+    const events = [];
+    server.on('message', (data) => {
+      events.push(String(data));
+      server.terminate();
+    });
+    for (const name of ['ping', 'pong']) server.on(name, () => events.push(name));
+    const closed = closing(server);
+    const { TEXT, PING, PONG } = frames;
+    peer.write(Buffer.concat([TEXT, TEXT, PING, PONG].map((opcode) => frames.frame(opcode, 'a'))));
+    expect(await closed).toEqual({ code: 1006, reason: '' });
+    expect(events).toEqual(['a']);
+  },
+);
 
 test('close() inside a message handler still delivers what has arrived', async () => {
   const { peer, server } = await rawPair();

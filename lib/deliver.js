@@ -255,7 +255,9 @@ class Delivery {
       const name = kind === PING ? 'ping' : 'pong';
       if (!mayEmit(websocket, name)) return true;
       const payload = this.view(a, b);
-      stagger(websocket, context, () => websocket.emit(name, payload));
+      stagger(websocket, context, () => {
+        if (mayEmit(websocket, name)) websocket.emit(name, payload);
+      });
       return true;
     }
     if (kind === PEER_CLOSE) {
@@ -367,6 +369,7 @@ class Delivery {
 
 /** Tells whether somebody may see an event: there are listeners, or `emit` is not the usual one. */
 function mayEmit(websocket, name) {
+  if ((websocket._flags & TERMINATED) !== 0) return false;
   return websocket._events[name] !== undefined || websocket.emit !== emit;
 }
 
