@@ -2,9 +2,12 @@
 // emitted, and the server goes on.
 
 const { once } = require('node:events');
+const net = require('node:net');
 
+const frames = require('./support/frames.js');
 const { open, rawClient, rawConnect, serve } = require('./support/fixtures.js');
 const { KEY, upgradeRequest } = require('./support/peers.js');
+const { until } = require('./support/tools.js');
 
 const GOOD = {
   Host: 'localhost',
@@ -272,4 +275,22 @@ test('a line that a headers listener adds cannot smuggle in another one', async 
     await peer.destroy();
     await context.destroy();
   });
+});
+
+test('a peer that ends its side behind a request and a message is heard and answered', async () => {
+  const { wss, port } = await serve();
+  const events = [];
+  wss.on('connection', (ws) => {
+    ws.on('message', (data) => {
+      events.push(String(data));
+      ws.send('answer');
+    });
+    ws.on('close', (code) => events.push(code));
+  });
+  const peer = net.connect({ port, allowHalfOpen: true });
+  peer.end(Buffer.concat([Buffer.from(request()), frames.frame(frames.TEXT, 'last words')]));
+  const answer = Buffer.concat(await peer.toArray()).toString('latin1');
+  expect(answer).toMatch(/^HTTP\/1\.1 101 .*answer$/s);
+  await until(() => events.length === 2);
+  expect(events).toEqual(['last words', 1006]);
 });

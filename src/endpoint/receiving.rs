@@ -112,6 +112,10 @@ impl Connection {
     /// Takes what was put aside, and then the end of the stream if that came meanwhile.
     pub(super) fn take_in_waiting(&self) {
         self.flags.clear(Flags::HELD);
+        if self.phase.get() == Phase::Deciding && self.flags.has(Flags::EOF) {
+            // Nobody waits for a decision that takes longer than a turn.
+            return self.close_handles();
+        }
         if self.phase.get() != Phase::Open || self.flags.has(Flags::PAUSED | Flags::THROTTLED) {
             return;
         }
@@ -155,8 +159,9 @@ impl Connection {
         self.flags.set(Flags::EOF);
         match self.phase.get() {
             Phase::AwaitingResponse => self.fail(Failure::hang_up()),
-            // Replies to messages that were read in this turn are still to be written.
-            Phase::Open => self.resume_later(),
+            // Replies to messages that were read in this turn are still to be written, and a request is
+            // still to be decided on.
+            Phase::Open | Phase::Deciding => self.resume_later(),
             // The next reader will see it, too.
             Phase::Leaving => {}
             // The refusal may still be corked; writing it out ends the connection.
