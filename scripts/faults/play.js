@@ -58,8 +58,13 @@ async function main() {
   // Node opens what it opens once; then it is counted.
   await play(tools);
   const baseline = census.take();
-  native.faultPlan('', 0, 0, 0);
-  const clean = await play(tools);
+  // A machine that is busy may be too late for a time limit once, and not again.
+  let clean = null;
+  const isLate = () => clean?.errors.some((text) => text.includes('timed out')) ?? true;
+  for (let attempt = 0; attempt < 3 && isLate(); attempt++) {
+    native.faultPlan('', 0, 0, 0);
+    clean = await play(tools);
+  }
   const calls = native.faultCalls().map((line) => line.split('='));
   for (const [point, count] of calls) say('point', point, count);
   for (const fault of [...clean.faults, ...clean.errors]) say('fault', `without a fault: ${fault}`);
