@@ -59,6 +59,14 @@ describe('a peer that says nothing', () => {
     expect(peer.frames).toEqual([]);
   });
 
+  test('has the whole timeout, of several intervals', async () => {
+    const start = performance.now();
+    const { peer, server } = await rawPair({ heartbeat: { interval: 60, timeout: 310 } });
+    expect(await failure(server)).toMatchObject({ code: 1006 });
+    expect(performance.now() - start).toBeGreaterThan(350);
+    expect(peer.frames).toHaveLength(1);
+  });
+
   test('is dropped by a client as well', async () => {
     const { peer, client } = await rawPairOfClient({ heartbeat });
     const failed = failure(client);
@@ -99,6 +107,12 @@ describe('a peer that shows that it is there', () => {
     const pings = answerPings(peer);
     await until(() => pings.length >= 4, 'PING frames');
     expect(server.readyState).toBe(WebSocket.OPEN);
+  });
+
+  test('by answering, is asked after the next interval, however long it may take', async () => {
+    const { peer } = await rawPair({ heartbeat: { interval: 60, timeout: AGES } });
+    const pings = answerPings(peer);
+    await until(() => pings.length >= 4, 'PING frames');
   });
 
   test('by bytes of whatever kind, is not even asked', async () => {

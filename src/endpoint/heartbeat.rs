@@ -13,8 +13,8 @@ pub(super) struct Heartbeat {
     bytes_received: u64,
     /// What was to be written, if the system would take no more of it.
     blocked_at: Option<Backlog>,
-    /// A PING was sent then.
-    awaits_pong: bool,
+    /// A PING has been sent: how much longer than until the deadline may nothing come?
+    awaits_pong: Option<u64>,
 }
 
 /// Octets that the system had taken, and those of the queued write that it had not.
@@ -25,7 +25,7 @@ impl Connection {
     pub(super) fn start_heartbeat(&self) {
         let interval = self.group.borrow().settings.heartbeat_interval;
         if interval != 0 && self.phase.get() == Phase::Open {
-            self.look_after(interval, false);
+            self.look_after(interval, None);
         }
     }
 
@@ -38,16 +38,19 @@ impl Connection {
         };
         if self.has_shown_life(&seen) {
             // What is queued in front of a PING may take longer than the peer to answer it.
-            let is_queued = seen.awaits_pong && seen.bytes_received == self.bytes_received.get();
-            self.look_after(if is_queued { timeout } else { interval }, is_queued);
-        } else if seen.awaits_pong {
+            let is_silent = seen.bytes_received == self.bytes_received.get();
+            let is_queued = seen.awaits_pong.is_some() && is_silent;
+            self.look_after(interval, is_queued.then_some(timeout));
+        } else if seen.awaits_pong == Some(0) {
             self.breaches(Limit::Heartbeat);
             self.break_off(Failure::heartbeat());
+        } else if seen.awaits_pong.is_some() {
+            self.look_after(interval, seen.awaits_pong);
         } else if self.probe() {
-            self.look_after(timeout, true);
+            self.look_after(interval, Some(timeout));
         } else if self.phase.get() == Phase::Open {
             // Our side has ended; the peer's end is waited for.
-            self.look_after(interval, false);
+            self.look_after(interval, None);
         }
         true
     }
@@ -60,11 +63,13 @@ impl Connection {
             || self.flags.has(Flags::STOPPED | Flags::RECEIVED_CLOSE | Flags::FAILED | Flags::EOF)
     }
 
-    fn look_after(&self, time: u64, awaits_pong: bool) {
+    /// Looks again after an interval, or when a PONG is overdue.
+    fn look_after(&self, interval: u64, timeout: Option<u64>) {
+        let time = timeout.map_or(interval, |timeout| timeout.min(interval));
         self.heartbeat.set(Some(Box::new(Heartbeat {
             bytes_received: self.bytes_received.get(),
             blocked_at: self.output_backlog(),
-            awaits_pong,
+            awaits_pong: timeout.map(|timeout| timeout - time),
         })));
         self.arm(time);
     }
