@@ -210,6 +210,31 @@ describe('AsyncLocalStorage', () => {
     expect(storage.getStore()).toBeUndefined();
   });
 
+  test('has in the callback of a send what it had when that was sent', async () => {
+    const { client, server } = await pair();
+    const storage = new AsyncLocalStorage();
+    const seen = [];
+    for (const ws of [client, server]) {
+      for (const method of ['send', 'ping', 'pong']) {
+        storage.run(method, () => ws[method]('x', () => seen.push([method, storage.getStore()])));
+      }
+      storage.run('blob', () =>
+        ws.send(new Blob(['x']), () => seen.push(['blob', storage.getStore()])),
+      );
+      storage.run('write', () =>
+        ws._socket.write('', () => seen.push(['write', storage.getStore()])),
+      );
+    }
+    await until(() => seen.length === 10);
+    for (const [method, store] of seen) expect(store).toBe(method);
+    storage.run('late', () => client.terminate());
+    storage.run('refused', () =>
+      client.send('x', () => seen.push(['refused', storage.getStore()])),
+    );
+    await until(() => seen.length === 11);
+    expect(seen.at(-1)).toEqual(['refused', 'refused']);
+  });
+
   test('has in a server’s events what it had when the server was made', async () => {
     const storage = new AsyncLocalStorage();
     const seen = [];

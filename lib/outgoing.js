@@ -6,6 +6,7 @@
 const native = require('./addon');
 const table = require('./table');
 const SendQueue = require('./send-queue');
+const { bind } = require('./async-scope');
 const { detailsOf } = require('./details');
 const { leaveAll } = require('./topics');
 const { checkClose, checkIfAny, isBlob } = require('./validation');
@@ -150,6 +151,7 @@ function send(websocket, data, options, callback) {
     options = undefined;
   }
   checkIfAny('function', callback, 'callback');
+  callback = bind(callback);
   const reconnection = comeback(websocket);
   if (reconnection !== null) {
     reconnection.send(data, options, callback);
@@ -227,6 +229,7 @@ function sendControl(websocket, transmit, data, mask, callback) {
     callback = mask;
   }
   checkIfAny('function', callback, 'callback');
+  callback = bind(callback);
   const reconnection = comeback(websocket);
   if (reconnection !== null && websocket._readyState !== OPEN) {
     reconnection.refuse(callback);

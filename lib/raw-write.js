@@ -1,6 +1,7 @@
 'use strict';
 
 const native = require('./addon');
+const { bind } = require('./async-scope');
 const { detailsOf } = require('./details');
 const { NOTIFY } = require('./constants');
 
@@ -16,7 +17,7 @@ const { NOTIFY } = require('./constants');
 function writeRaw(websocket, id, bytes, callback) {
   const notify = websocket !== undefined && typeof callback === 'function';
   if (native.writeRaw(id, bytes, notify ? NOTIFY : 0) < 0) return false;
-  if (notify) detailsOf(websocket).callbacks.push(callback);
+  if (notify) detailsOf(websocket).callbacks.push(bind(callback));
   else if (typeof callback === 'function') process.nextTick(callback);
   return true;
 }
