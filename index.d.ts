@@ -226,8 +226,9 @@ declare class WebSocket extends EventEmitter {
   stats(): WebSocket.ConnectionStats;
 
   /**
-   * Drops the connection: 'close' with 1006 follows, without 'error' if it was open. Other than with
-   * `ws`, no message, 'ping' or 'pong' that has been read already is emitted in front of that.
+   * Drops the connection: 'close' follows, with 1006 and without 'error' if it was open, unless a Close
+   * frame or a fault of the peer has been read already. Other than with `ws`, no message, 'ping' or
+   * 'pong' that has been read already is emitted in front of that.
    */
   terminate(): void;
 
