@@ -6,7 +6,8 @@
 //   no message comes;
 //   a server has one 'close', and at most one 'error' before it;
 //   each callback of send() is called once;
-//   each error has a code, or is one of those without one that ws makes;
+//   each error has a code, or is one of those without one that ws makes, and none says that the context has
+//   closed where it has not;
 //   whoever waits for something gets it, or hears that it failed: nothing stalls;
 //   the context ends, and nothing is left of it.
 
@@ -21,6 +22,9 @@ const WITHOUT_CODE = [
   /^Unexpected server response: \d+$/,
   /^The socket was closed while data was being compressed$/,
 ];
+
+/** What only the end of a context is to bring. */
+const CONTEXT_CLOSED = 'ERR_UVWS_CONTEXT_CLOSED';
 
 const CODE = /^(E[A-Z0-9_]+|ERR_[A-Z0-9_]+|WS_ERR_[A-Z0-9_]+|ABORT_ERR|HPE_[A-Z_]+)$/;
 
@@ -64,6 +68,8 @@ class Scene {
     if (this.codes && code !== undefined && !this.isAbrupt && !this.codes.includes(code)) {
       this.fault(`${where}: ${code} is another code`);
     }
+    const isRunning = this.contexts.every(({ context }) => context.state === 'running');
+    if (code === CONTEXT_CLOSED && isRunning) this.fault(`${where}: no context has closed`);
     if (!isKnown) this.fault(`${where}: no code: ${error?.stack ?? error}`);
   }
 

@@ -542,7 +542,7 @@ impl Connection {
     pub(super) fn start_reading(&self) {
         if let Some(transport) = self.transport.get() {
             if let Err(error) = transport.read_start() {
-                self.break_off(Failure::stream(error, "read"));
+                self.breaks(Failure::stream(error, "read"));
             }
         }
     }

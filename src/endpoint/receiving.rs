@@ -102,7 +102,7 @@ impl Connection {
     #[cold]
     pub(crate) fn lacks_memory_for_input(&self) {
         if self.phase.get() != Phase::Open {
-            return self.break_off(Failure::stream(UvError::ENOMEM, "read"));
+            return self.breaks(Failure::stream(UvError::ENOMEM, "read"));
         }
         self.if_rare(|rare| rare.input.take());
         self.receiver.borrow_mut().conclude();

@@ -209,7 +209,7 @@ impl Connection {
             return;
         }
         if self.phase.get() != Phase::Open {
-            return self.break_off(failure);
+            return self.breaks(failure);
         }
         self.rare().failure.borrow_mut().get_or_insert(failure);
         self.context.record(Record::new(Kind::Error, ABNORMAL_CLOSURE, self.id, 0, 0));
@@ -220,7 +220,7 @@ impl Connection {
     pub(super) fn write_failed(&self, error: UvError) {
         match error {
             UvError::ENOMEM => self.lacks_memory(),
-            error => self.break_off(Failure::stream(error, "write")),
+            error => self.breaks(Failure::stream(error, "write")),
         }
     }
 
