@@ -68,9 +68,11 @@ const isPanic = (point) => point?.startsWith('panic:') ?? false;
 
 /** How what a callback was for ends, what was to be sent, and the peer. */
 const BY_PANIC = [
-  ...['ERR_UVWS_PANIC', 'ERR_UVWS_CONTEXT_CLOSED', 'ECANCELED'],
-  ...['ERR_STREAM_DESTROYED', 'ECONNRESET'],
+  ...['ERR_UVWS_PANIC', 'ECANCELED', 'ERR_STREAM_DESTROYED'],
+  ...['ECONNRESET', 'EPIPE'],
 ];
+/** The callbacks of a context itself, which ends. */
+const OF_CONTEXT = ['async', 'check', 'idle', 'poll', 'timer'].map((of) => `panic:uv_${of}_cb`);
 
 /** Calls of one point that fail in a scenario, at most; of more, some from the first to the last. */
 const MOST = 24;
@@ -86,6 +88,7 @@ function faultsOf(point) {
 function codesOf(point) {
   // The peer of such a client may see a reset.
   if (point === 'getrandom') return ['ERR_UVWS_RANDOM', 'ECONNRESET'];
+  if (OF_CONTEXT.includes(point)) return [...BY_PANIC, 'ERR_UVWS_CONTEXT_CLOSED'];
   if (isPanic(point)) return BY_PANIC;
   return MEMORY.includes(point) ? WITHOUT_MEMORY : undefined;
 }

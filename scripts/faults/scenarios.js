@@ -339,13 +339,13 @@ const SCENARIOS = {
     },
   },
 
-  /** Peers that break off in the midst of whatever, and a server for all addresses. */
+  /** Peers that break off in the midst of whatever, or are silent, and a server for all addresses. */
   peers: {
     overHandles: true,
     async play(scene) {
       const context = scene.context();
       if (context === null) return;
-      const served = await serve(scene, { context, host: undefined });
+      const served = await serve(scene, { context, host: undefined, handshakeTimeout: 50 });
       if (served !== null) {
         scene.isAbrupt = true;
         const request = upgradeRequest();
@@ -353,6 +353,8 @@ const SCENARIOS = {
         await Promise.all(
           [
             { write: [], end: 'end' },
+            // It waits until it is dropped.
+            { write: [], end: 'resume' },
             { write: [request.slice(0, 40)], end: 'resetAndDestroy' },
             { write: [request, text], end: 'end' },
             { write: [request, text.subarray(0, 4)], end: 'resetAndDestroy' },

@@ -4,6 +4,7 @@ use std::collections::BinaryHeap;
 use std::rc::Rc;
 
 use super::Stats;
+use crate::uv::Owner;
 
 /// What kind of member it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,7 +16,7 @@ pub(crate) enum MemberKind {
 }
 
 /// Something that lives in a context and has handles to close.
-pub(crate) trait Member {
+pub(crate) trait Member: Owner {
     /// What it is.
     fn kind(&self) -> MemberKind;
     /// The context closes gracefully: a listener stops, a half-done handshake is refused. Open

@@ -45,8 +45,8 @@ pub(crate) use stats::{Counters, Stats};
 
 use crate::uv::wake::{Wake, WakeOwner};
 use crate::uv::{
-    queue_work, Check, CheckOwner, Idle, IdleOwner, Loop, Owner, ReceiveBuffer, StreamOwner, Timer,
-    TimerOwner, UvError,
+    call, queue_work, tell_closed, Check, CheckOwner, Idle, IdleOwner, Loop, Owner, ReceiveBuffer,
+    StreamOwner, Timer, TimerOwner, UvError,
 };
 pub(crate) use crate::uv::{Job, Work, WorkOwner};
 use deadlines::Deadlines;
@@ -534,10 +534,9 @@ impl Context {
             timer.close();
         }
         let members = self.members.borrow().snapshot();
-        for member in &members {
-            member.end();
+        for member in members {
+            call("panic:end", member, |member| member.end());
         }
-        drop(members);
         self.dirty.take();
         self.resumable.take();
         self.announce_closed();
@@ -660,7 +659,7 @@ impl Context {
             let mut dirty = self.dirty.take();
             for place in dirty.drain(..) {
                 if let Some(member) = self.member(place) {
-                    member.flush();
+                    call("panic:flush", member, |member| member.flush());
                 }
             }
             // Keep the allocation, unless a flush made somebody dirty again.
@@ -674,7 +673,7 @@ impl Context {
 
     fn announce_closed(&self) {
         for owner in self.closed.take() {
-            owner.closed();
+            tell_closed(owner);
         }
     }
 
@@ -684,7 +683,7 @@ impl Context {
         while self.allowance.get() > 0 {
             let Some(place) = places.next() else { return };
             if let Some(member) = self.member(place) {
-                member.resume();
+                call("panic:resume", member, |member| member.resume());
             }
         }
         // Those who did not get their turn are in front of those who want another.
@@ -707,7 +706,7 @@ impl Context {
         for _ in 0..DUE {
             let due = self.deadlines.pop_due(now, &self.members.borrow());
             let Some(member) = due else { break };
-            member.deadline_reached();
+            call("panic:deadline", member, |member| member.deadline_reached());
         }
         self.rearm();
     }

@@ -436,9 +436,12 @@ impl Owner for Listener {
         self.context.handle_closed();
     }
 
-    // It goes on. Whether what was announced has been taken is not known: that is tried again, soon.
+    // It goes on, unless its context ends. Whether what was announced has been taken is not known: that is
+    // tried again, soon.
     fn panicked(self: Rc<Self>) {
-        if !self.closing.get() {
+        if self.context.is_ending() {
+            self.close_servers();
+        } else if !self.closing.get() {
             self.is_held_back.set(true);
             self.retry_later();
         }

@@ -166,13 +166,18 @@ impl<H: RawHandle, O: Owner + ?Sized + 'static> Core<H, O> {
         let core = unsafe { Rc::from_raw(data.cast_const().cast::<Self>()) };
         core.state.set(State::Closed);
         if let Some(owner) = core.owner.take() {
-            guard(|| run("panic:uv_close_cb", move || owner.closed()));
+            tell_closed(owner);
         }
     }
 }
 
+/// Tells an owner that a handle or a socket of its own is gone.
+pub(crate) fn tell_closed<O: Owner + ?Sized>(owner: Rc<O>) {
+    guard(|| run("panic:uv_close_cb", move || owner.closed()));
+}
+
 /// Calls an owner from the callback `point`, and tells it of a panic. Returns whether there was one.
-pub(super) fn call<O: Owner + ?Sized>(
+pub(crate) fn call<O: Owner + ?Sized>(
     point: &'static str,
     owner: Rc<O>,
     body: impl FnOnce(Rc<O>),

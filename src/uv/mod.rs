@@ -54,7 +54,7 @@ pub(crate) use bytes::Bytes;
 pub(crate) use dns::{resolve, Resolution, ResolveOwner};
 pub(crate) use error::UvError;
 pub(crate) use event_loop::Loop;
-pub(crate) use handle::Owner;
+pub(crate) use handle::{call, tell_closed, Owner};
 #[cfg(target_os = "linux")]
 pub(crate) use poll::PollOwner;
 #[cfg(target_os = "linux")]
