@@ -281,6 +281,8 @@ impl Socket {
 
     /// Serving it has panicked. Its owner is told, and a stream is closed.
     pub(super) fn panicked(&self) {
+        // A connection that was announced and not taken is nobody else's.
+        self.set.accepted.take();
         guard(|| self.tell(|owner| owner.panicked()));
         if !self.has(LISTENS) {
             self.close();
