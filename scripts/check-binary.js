@@ -21,8 +21,8 @@ const OWNER_ONLY =
 /** Names of environment variables and threads that only libuv's own code contains. */
 const LIBUV_STRINGS = ['UV_THREADPOOL_SIZE', 'UV_USE_IO_URING', 'libuv-worker'];
 
-/** The name of an export that comes with the feature `faults` (src/binding/faults.rs). */
-const OF_FAULTS = 'faultPlan';
+/** What comes with the feature `faults`: an export (src/binding/faults.rs), and names of callbacks (src/uv/). */
+const OF_FAULTS = ['faultPlan', 'panic:uv_'];
 
 /** The dynamic symbols of a shared library, as nm prints them, or null without nm. */
 function dynamicSymbols(file) {
@@ -58,7 +58,9 @@ function checkBinary(file) {
   for (const text of LIBUV_STRINGS) {
     if (contents.includes(text)) faults.push(`${file}: contains "${text}": a libuv is embedded`);
   }
-  if (contents.includes(OF_FAULTS)) faults.push(`${file}: was built with the feature "faults"`);
+  if (OF_FAULTS.some((text) => contents.includes(text))) {
+    faults.push(`${file}: was built with the feature "faults"`);
+  }
   return faults;
 }
 
