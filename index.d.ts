@@ -427,7 +427,7 @@ declare namespace WebSocket {
    * | `ERR_UVWS_MEMORY_BUDGET` | 'error', and callbacks of `send()`, `ping()` and `pong()` | more than `memoryBudget` was held, and most of it for this connection; 1013 |
    * | `ENOMEM` | 'error', and callbacks of `send()`, `ping()` and `pong()`; thrown by `publish()` and `broadcast()` | there is no memory for what is sent; 1006 |
    * | `ERR_UVWS_RANDOM` | 'error', and callbacks of `send()`, `ping()` and `pong()` of a client | the system's random generator has failed; 1006 |
-   * | `ERR_UVWS_PANIC` | 'error' of a client, 'wsClientError', and 'error' of `_socket` | a fault of uvws: a callback has panicked, and stderr says where; 1006 |
+   * | `ERR_UVWS_PANIC` | 'error' of a client, 'tlsClientError', and 'error' of `_socket` | a fault of uvws: a callback has panicked, and stderr says where; 1006 |
    * | `ERR_UVWS_TOO_MANY_CONTROL_FRAMES` | 'error' | more PING and PONG frames than `maxControlFrames` allows; 1008 |
    * | `HPE_INVALID_CONSTANT`, `HPE_HEADER_OVERFLOW` | 'error' of a client | the response is no HTTP, or too long |
    * | `ABORT_ERR` | 'error' of a client | `signal` has aborted |
