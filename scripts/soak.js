@@ -13,8 +13,8 @@
 // - the latency of honest echoes under attack, p50, p99 and p99.9, is at most twice the baseline's
 //   (medians of the rounds);
 // - after a warm-up of a sixth under attack the objects on the heap (soak/heap.js) and the memory outside
-//   of it grow by less than 1 KiB a minute (Theil-Sen over the samples, each of which is a floor: nobody
-//   works, and garbage was collected);
+//   of it grow by less than 1 KiB a minute (the floor under the samples, for each of which garbage was
+//   collected while nobody worked);
 // - each connection has one 'close'; no exception; honest peers get each reply, and no error;
 // - at the end there is no connection, handle or descriptor that was not there at the start.
 
@@ -24,7 +24,7 @@ const path = require('node:path');
 const { Child } = require('./child.js');
 const { ATTACKS } = require('./soak/attacks.js');
 const { bytesOfObjects } = require('./soak/heap.js');
-const { median, slope } = require('./soak/statistics.js');
+const { median, rise } = require('./soak/statistics.js');
 
 const HONEST = 200;
 const RESIDENTS = 40;
@@ -152,14 +152,14 @@ function judge(run) {
   const late = samples.filter(({ minute }) => minute > warm);
   const memory = {
     'what objects have': ({ objects, external }) => objects + external,
-    'memory outside of the heap': ({ rss, heapTotal }) => rss - heapTotal,
     'what malloc has': ({ malloc }) => malloc,
+    'other memory outside of the heap': ({ rss, heapTotal, malloc }) => rss - heapTotal - malloc,
   };
-  run.slopes = {};
+  run.rises = {};
   for (const [name, of] of Object.entries(memory)) {
     const points = late.map((sample) => [sample.minute, of(sample)]);
-    const growth = slope(points) / KIB;
-    run.slopes[name] = growth;
+    const growth = rise(points) / KIB;
+    run.rises[name] = growth;
     hold(
       `${name} grows by less than 1 KiB a minute`,
       growth < 1,

@@ -9,15 +9,15 @@ function median(values) {
 }
 
 /**
- * The slope of points `[x, y]` by Theil and Sen: the median of the slopes of all pairs. A third of the
- * points may be anything without moving it.
+ * How fast the floor under points `[x, y]` rises: from the lowest of the first third to the lowest of the
+ * last. What is lost lifts every point behind it; what an allocator keeps for a while comes and goes.
  */
-function slope(points) {
-  const slopes = [];
-  points.forEach(([x1, y1], i) => {
-    for (const [x2, y2] of points.slice(i + 1)) slopes.push((y2 - y1) / (x2 - x1));
-  });
-  return slopes.length === 0 ? 0 : median(slopes);
+function rise(points) {
+  const third = Math.ceil(points.length / 3);
+  const lowest = (some) => some.reduce((low, point) => (point[1] < low[1] ? point : low));
+  const [x1, y1] = lowest(points.slice(0, third));
+  const [x2, y2] = lowest(points.slice(-third));
+  return x2 > x1 ? (y2 - y1) / (x2 - x1) : 0;
 }
 
-module.exports = { median, slope };
+module.exports = { median, rise };
