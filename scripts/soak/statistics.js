@@ -13,6 +13,7 @@ function median(values) {
  * last. What is lost lifts every point behind it; what an allocator keeps for a while comes and goes.
  */
 function rise(points) {
+  if (points.length === 0) return 0;
   const third = Math.ceil(points.length / 3);
   const lowest = (some) => some.reduce((low, point) => (point[1] < low[1] ? point : low));
   const [x1, y1] = lowest(points.slice(0, third));
