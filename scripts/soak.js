@@ -22,6 +22,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 const { Child } = require('./child.js');
+const { prefer } = require('./priority.js');
 const { ATTACKS } = require('./soak/attacks.js');
 const { bytesOfObjects } = require('./soak/heap.js');
 const { median, rise } = require('./soak/statistics.js');
@@ -67,6 +68,7 @@ async function play(minutes) {
   const attackers = new Child(program('attackers'), [port, HONEST]);
   await Promise.all([honest.ready, attackers.ready]);
   const children = [server, honest, attackers];
+  prefer(server.process, honest.process);
 
   const start = performance.now();
   const minute = () => (performance.now() - start) / 60_000;

@@ -11,9 +11,9 @@
 
 const { fork } = require('node:child_process');
 const { once } = require('node:events');
-const fs = require('node:fs');
-const os = require('node:os');
 const path = require('node:path');
+
+const { prefer } = require('./priority.js');
 
 const SETTLING = 1500;
 const MEASURED = 4000;
@@ -26,6 +26,7 @@ const ATTACKS = [
   'huge messages',
   'huge messages, echoed',
   'deflate bombs',
+  'medium bombs',
   'small bombs',
   'handshakes',
 ];
@@ -44,19 +45,6 @@ function percentiles(values) {
   const sorted = Float64Array.from(values).sort();
   const at = (p) => sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * p) / 100))] ?? 0;
   return [50, 99, 100].map((p) => at(p).toFixed(1).padStart(7)).join('');
-}
-
-/** Lets processes run before others that want the processor, where that is allowed. */
-function prefer(...children) {
-  // A thread has a priority of its own on Linux; those of the engine hold locks that the loop waits for.
-  for (const thread of children.flatMap(({ pid }) => fs.readdirSync(`/proc/${pid}/task`))) {
-    try {
-      os.setPriority(Number(thread), os.constants.priority.PRIORITY_HIGH);
-    } catch (error) {
-      if (error.code !== 'ERR_SYSTEM_ERROR') throw error;
-      console.warn(`the attackers take part of the processor: ${error.message}`);
-    }
-  }
 }
 
 async function measure(name) {

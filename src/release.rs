@@ -22,9 +22,21 @@ use std::{
     thread,
 };
 
-/// Longer blocks the system's allocator usually maps by themselves: the pages of others it may use again.
+/// Less is given back faster than it is passed on.
+#[cfg(target_os = "linux")]
+const LARGE: usize = 4 << 20;
+
+/// Longer blocks glibc always maps by themselves.
 #[cfg(target_os = "linux")]
 const MAPPED: usize = 32 << 20;
+
+/// Where a block begins within a page that has a mapping of its own: glibc puts two words in front of it.
+#[cfg(target_os = "linux")]
+const HEADER: usize = 2 * size_of::<usize>();
+
+/// Every size of pages is a multiple of it.
+#[cfg(target_os = "linux")]
+const PAGE: usize = 4096;
 
 /// What is given back at a time, and what that is aligned to: a multiple of every size of pages, and a large
 /// page, which need not be split.
@@ -38,10 +50,18 @@ const WAITING: usize = 32;
 /// Drops `bytes`.
 pub(crate) fn release(bytes: Vec<u8>) {
     #[cfg(target_os = "linux")]
-    if bytes.capacity() > MAPPED {
+    if is_mapped(&bytes) {
         // What the thread does not take is dropped here.
         drop(queue().map(|queue| queue.try_send(bytes)));
     }
+}
+
+/// Whether a large block has a mapping of its own, as far as one can tell. The pages of others are used
+/// again.
+#[cfg(target_os = "linux")]
+fn is_mapped(bytes: &Vec<u8>) -> bool {
+    let size = bytes.capacity();
+    size > MAPPED || (size > LARGE && bytes.as_ptr().addr() % PAGE == HEADER)
 }
 
 /// The way to the thread, which is started when it is first needed and lasts as long as the process.

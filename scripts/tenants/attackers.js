@@ -11,12 +11,10 @@ const { upgradeRequest } = require('../../__tests__/support/peers.js');
 const [, , port, name] = process.argv;
 
 const repeated = (bytes, count) => Buffer.concat(new Array(count).fill(bytes));
-const zeros = zlib
-  .deflateRawSync(Buffer.alloc(90 * 1024 * 1024), { finishFlush: zlib.constants.Z_SYNC_FLUSH })
-  .subarray(0, -4);
-const smallZeros = zlib
-  .deflateRawSync(Buffer.alloc(16 * 1024), { finishFlush: zlib.constants.Z_SYNC_FLUSH })
-  .subarray(0, -4);
+const zeros = (size) =>
+  zlib
+    .deflateRawSync(Buffer.alloc(size), { finishFlush: zlib.constants.Z_SYNC_FLUSH })
+    .subarray(0, -4);
 
 /** What each attacker writes again and again, how many there are, and whether they read. */
 const FLOODS = {
@@ -36,11 +34,20 @@ const FLOODS = {
     path: '/echo',
     bytes: frame(BINARY, Buffer.alloc(4 * 1024 * 1024)),
   },
-  'deflate bombs': { count: 20, deflate: true, bytes: frame(BINARY, zeros, { rsv: 4 }) },
+  'deflate bombs': {
+    count: 20,
+    deflate: true,
+    bytes: frame(BINARY, zeros(90 * 1024 * 1024), { rsv: 4 }),
+  },
+  'medium bombs': {
+    count: 20,
+    deflate: true,
+    bytes: frame(BINARY, zeros(30 * 1024 * 1024), { rsv: 4 }),
+  },
   'small bombs': {
     count: 20,
     deflate: true,
-    bytes: repeated(frame(BINARY, smallZeros, { rsv: 4 }), 500),
+    bytes: repeated(frame(BINARY, zeros(16 * 1024), { rsv: 4 }), 500),
   },
   handshakes: { count: 50, isChurn: true },
 };

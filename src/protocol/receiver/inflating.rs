@@ -1,0 +1,184 @@
+//! Compressed messages (RFC 7692).
+//!
+//! What arrives of one is inflated at once, into a buffer that all connections
+//! share, and appended to the message whenever that is full or the input used
+//! up. A message that came in one frame and fits the shared buffer is lent out
+//! of it. So that splits do not matter here either, the first fault by position
+//! counts: text inflated before a fault is checked before the fault is reported.
+//!
+//! A few bytes may stand for a thousand times as many. When what may be inflated
+//! for now is used up (see [`Decompressor::with_allowance`]), the rest of the
+//! input is left to the next call.
+//!
+//! [`Decompressor::with_allowance`]: crate::protocol::deflate::Decompressor::with_allowance
+
+use core::mem;
+
+use super::{take, Phase, Receiver};
+use crate::protocol::deflate::TAIL;
+use crate::protocol::frame::FrameHead;
+use crate::protocol::limits::MIN_MESSAGE_ALLOCATION;
+use crate::protocol::{mask, utf8, Event, Payload, ProtocolError};
+
+/// A message of more bytes gets room for `MAPPED`, if it may be so long and there is room.
+const LONG: usize = 1024 * 1024;
+
+/// A block of this size has a mapping of its own, in which only what was written to has memory, and which
+/// grows without being copied. In steps of twice the size 8 and 16 MiB are copied on the way there: 5 ms
+/// each, in which nobody else has his turn.
+const MAPPED: usize = 32 * 1024 * 1024;
+
+impl Receiver {
+    /// Whether the message in progress is compressed.
+    #[inline]
+    pub(super) fn is_inflating(&self) -> bool {
+        self.decompressor.as_ref().is_some_and(|decompressor| decompressor.is_active())
+    }
+
+    /// Whether a message is being inflated, and that is to go on later.
+    pub(super) fn has_inflated_enough(&self) -> bool {
+        self.decompressor.as_ref().is_some_and(|decompressor| decompressor.has_done_enough())
+    }
+
+    /// Enters a frame of a compressed message. Where little may stand for much, it is taken piece by
+    /// piece.
+    pub(super) fn begin_compressed<'a>(
+        &mut self,
+        head: FrameHead,
+    ) -> Result<Option<Event<'a>>, ProtocolError> {
+        if head.length == 0 {
+            return self.take_compressed(&[], head.fin).map(|(event, _)| event);
+        }
+        self.phase = Phase::payload_of(head);
+        Ok(None)
+    }
+
+    /// The same for a frame of a compressed message. What is not inflated yet
+    /// stays in the input as it came.
+    pub(super) fn resume_compressed<'a>(
+        &mut self,
+        input: &mut &mut [u8],
+    ) -> Result<Option<Event<'a>>, ProtocolError> {
+        let Phase::Payload { remaining, key, fin, .. } = self.phase else {
+            return Ok(None);
+        };
+        let size = input.len().min(usize::try_from(remaining).unwrap_or(usize::MAX));
+        let piece = input.get_mut(..size).unwrap_or_default();
+        self.unmask(key, piece);
+        let ends = fin && remaining == size as u64;
+        let (event, taken) = self.take_compressed(piece, ends)?;
+        let rest = piece.get_mut(taken..).unwrap_or_default();
+        self.unmask(mask::rotate_key(key, taken), rest);
+        self.advance_payload(taken);
+        take(input, taken);
+        Ok(event)
+    }
+
+    /// Takes unmasked bytes of a compressed message, its last if it `ends`, and
+    /// returns how many it took: not all if enough is inflated for now.
+    fn take_compressed<'a>(
+        &mut self,
+        piece: &[u8],
+        ends: bool,
+    ) -> Result<(Option<Event<'a>>, usize), ProtocolError> {
+        // Back in its place below; an error concludes the receiver and needs it no more.
+        let Some(mut decompressor) = self.decompressor.take() else {
+            return Ok((None, piece.len()));
+        };
+        let mut scratch = decompressor.scratch();
+        let text = self.is_checked_text();
+        let mut input = piece;
+        let mut tail_is_due = ends;
+        let mut filled = 0_usize;
+        loop {
+            // One byte above the limit tells that there is one, and more is never inflated.
+            let held = self.buffer.len().saturating_add(filled) as u64;
+            let room = usize::try_from(self.max_payload.saturating_sub(held)).unwrap_or(usize::MAX);
+            let free = scratch.bytes.get_mut(filled..).unwrap_or_default();
+            let end = free.len().min(room.saturating_add(1));
+            let output = free.get_mut(..end).unwrap_or_default();
+            let (written, fault) = decompressor.inflate(&mut input, output);
+            let fault = match written > room {
+                true => Some(ProtocolError::UnsupportedMessageLength),
+                false => fault,
+            };
+            filled = filled.saturating_add(written.min(room));
+            let bytes = scratch.bytes.get(..filled).unwrap_or_default();
+            if let Some(fault) = fault {
+                if text {
+                    self.append_inflated(bytes)?;
+                    self.check_appended(filled, false)?;
+                }
+                return Err(fault);
+            }
+            if written == end {
+                // The shared buffer is full.
+                self.append_inflated(bytes)?;
+                if text {
+                    self.check_appended(filled, false)?;
+                }
+                // Input that is used up is gone; what it still stands for is little.
+                decompressor.spend(filled);
+                if decompressor.has_done_enough() && !input.is_empty() {
+                    self.decompressor = Some(decompressor);
+                    return Ok((None, piece.len().saturating_sub(input.len())));
+                }
+                filled = 0;
+                continue;
+            }
+            if mem::take(&mut tail_is_due) && decompressor.wants_tail() {
+                input = &TAIL;
+                continue;
+            }
+            break;
+        }
+        decompressor.spend(filled);
+        let bytes = scratch.bytes.get(..filled).unwrap_or_default();
+        if ends && self.buffer.is_empty() {
+            if text {
+                utf8::check(bytes)?;
+            }
+            self.decompressor = Some(decompressor);
+            let payload = Payload::Inflated(scratch.into_inflated(filled));
+            return Ok((Some(self.end_message(payload)), piece.len()));
+        }
+        self.append_inflated(bytes)?;
+        if text {
+            self.check_appended(filled, ends)?;
+        }
+        self.decompressor = Some(decompressor);
+        if !ends {
+            return Ok((None, piece.len()));
+        }
+        let mut message = mem::take(&mut self.buffer);
+        message.shrink_to_fit();
+        Ok((Some(self.end_message(Payload::Owned(message))), piece.len()))
+    }
+
+    /// Appends to a message whose length nobody has announced. The buffer doubles
+    /// until it is as long as a message may be, but for one large step.
+    fn append_inflated(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
+        let needed = self.buffer.len().saturating_add(bytes.len());
+        if needed > self.buffer.capacity() {
+            let limit = usize::try_from(self.max_payload).unwrap_or(usize::MAX);
+            let doubled = needed.saturating_mul(2).max(MIN_MESSAGE_ALLOCATION);
+            let large = if needed > LONG { doubled.max(MAPPED) } else { doubled };
+            let is_there = [large, doubled].into_iter().any(|room| {
+                let room = room.min(limit).max(needed);
+                self.buffer.try_reserve_exact(room.saturating_sub(self.buffer.len())).is_ok()
+            });
+            if !is_there {
+                return Err(ProtocolError::UnsupportedMessageLength);
+            }
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// Returns how long a frame of a compressed message may be: what cannot be
+/// compressed becomes longer, by an eighth at most where a compressor only has
+/// fixed codes, and a few bytes.
+pub(super) fn longest_compressed(max_payload: u64) -> u64 {
+    max_payload.saturating_add(max_payload >> 3).saturating_add(64)
+}
