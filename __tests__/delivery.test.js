@@ -1,10 +1,19 @@
 // How what arrives becomes events: all of one turn of the loop in one delivery, each event in its
 // connection's async context, with ticks and microtasks where Node's own sockets have them.
 
-const { AsyncLocalStorage, executionAsyncId } = require('node:async_hooks');
+const { AsyncLocalStorage, createHook, executionAsyncId } = require('node:async_hooks');
 const { once } = require('node:events');
 
-const { dial, open, pair, rawClient, rawPair, serve, testOurs } = require('./support/fixtures.js');
+const {
+  defer,
+  dial,
+  open,
+  pair,
+  rawClient,
+  rawPair,
+  serve,
+  testOurs,
+} = require('./support/fixtures.js');
 const frames = require('./support/frames.js');
 const { inChild } = require('./support/child.js');
 const { until } = require('./support/tools.js');
@@ -234,6 +243,34 @@ describe('AsyncLocalStorage', () => {
     await until(() => seen.length === 11);
     expect(seen.at(-1)).toEqual(['refused', 'refused']);
   });
+
+  testOurs(
+    'costs a send that throws, is refused or comes too late nothing that is left',
+    async () => {
+      const made = new Set();
+      const hook = createHook({
+        init: (id, type) => type === 'UVWSSEND' && made.add(id),
+        destroy: (id) => made.delete(id),
+      });
+      hook.enable();
+      defer(() => hook.disable());
+      const { wss, url } = await serve();
+      const connected = once(wss, 'connection');
+      const client = dial(url);
+      let called = 0;
+      const callback = () => called++;
+      expect(() => client.send('x', callback)).toThrow('CONNECTING');
+      expect(() => client.ping('x', callback)).toThrow('CONNECTING');
+      await Promise.all([connected, once(client, 'open')]);
+      expect(() => client.ping('x'.repeat(126), callback)).toThrow(RangeError);
+      client.send('x', callback);
+      client.send(new Blob(['x']), callback);
+      client.terminate();
+      client.send('x', callback);
+      await until(() => called === 3);
+      await until(() => made.size === 0, 'the end of each');
+    },
+  );
 
   test('has in a server’s events what it had when the server was made', async () => {
     const storage = new AsyncLocalStorage();

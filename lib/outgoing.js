@@ -151,10 +151,9 @@ function send(websocket, data, options, callback) {
     options = undefined;
   }
   checkIfAny('function', callback, 'callback');
-  callback = bind(callback);
   const reconnection = comeback(websocket);
   if (reconnection !== null) {
-    reconnection.send(data, options, callback);
+    reconnection.send(data, options, bind(callback));
     return;
   }
   if (websocket._readyState === CONNECTING) throw notOpen(websocket);
@@ -190,8 +189,8 @@ function send(websocket, data, options, callback) {
     restoreFastPath(websocket);
   }
 
-  if (blob) dispatchBlob(websocket, transmit, payload, flags, callback);
-  else dispatchInOrder(websocket, transmit, payload, flags, callback);
+  if (blob) dispatchBlob(websocket, transmit, payload, flags, bind(callback));
+  else dispatchInOrder(websocket, transmit, payload, flags, bind(callback));
 }
 
 /** As native.send(), but masked, against RFC 6455 section 5.1: for tests of other peers. */
@@ -229,7 +228,6 @@ function sendControl(websocket, transmit, data, mask, callback) {
     callback = mask;
   }
   checkIfAny('function', callback, 'callback');
-  callback = bind(callback);
   const reconnection = comeback(websocket);
   if (reconnection !== null && websocket._readyState !== OPEN) {
     reconnection.refuse(callback);
@@ -247,8 +245,8 @@ function sendControl(websocket, transmit, data, mask, callback) {
   if ((blob ? data.size : byteLength(payload)) > MAX_CONTROL_PAYLOAD) {
     throw new RangeError('The data size must not be greater than 125 bytes');
   }
-  if (blob) dispatchBlob(websocket, transmit, payload, 0, callback);
-  else dispatchInOrder(websocket, transmit, payload, 0, callback);
+  if (blob) dispatchBlob(websocket, transmit, payload, 0, bind(callback));
+  else dispatchInOrder(websocket, transmit, payload, 0, bind(callback));
 }
 
 function writeClose(websocket, code, reason) {
