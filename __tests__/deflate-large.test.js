@@ -264,6 +264,21 @@ test.each(['terminate', 'destroy of the socket', 'reset by the peer'])(
   60_000,
 );
 
+testOurs('so does that of a message that is back, but finds the stream broken', async () => {
+  const lines = ['Sec-WebSocket-Extensions: permessage-deflate'];
+  const { peer, server } = await rawPair({ perMessageDeflate: true }, { lines });
+  const closed = once(server, 'close');
+  const called = [];
+  server.send(LARGE, (error) => called.push(error));
+  // The job ends first, then comes the reset, and both are seen in one turn of the loop.
+  const end = performance.now() + 300;
+  while (performance.now() < end);
+  peer.socket.resetAndDestroy();
+  await closed;
+  await until(() => called.length === 1);
+  expect(called[0]).toBeInstanceOf(Error);
+});
+
 test('fewer at a time than connections: all get their turn', async () => {
   // The first options decide for the process, and these are not them: ten at a time.
   const { wss, url } = await serve({ perMessageDeflate: true });

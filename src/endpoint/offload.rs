@@ -3,8 +3,8 @@
 //! A fragment of [`OFFLOAD`] bytes or more that is to be compressed is copied into a job. Until the job
 //! is back, whatever else is sent on the connection waits behind it: data, control frames, raw bytes and
 //! what is published alike, each with its wish to hear of its end. Then frames are corked in order, up to the next
-//! one that needs the pool. Answers to PING frames do not wait: nobody has asked to hear of them, and
-//! a control frame may go anywhere between frames.
+//! one that needs the pool. Answers to PING frames and the PING of a heartbeat do not wait: nobody has asked
+//! to hear of them, and a control frame may go anywhere between frames.
 //!
 //! # Ownership
 //! A job holds bytes and a compressor, nothing of the connection. The connection is kept by the request
@@ -277,7 +277,10 @@ impl Connection {
         let opcode = frame.opcode;
         let compressed = output.get(..len).unwrap_or_default();
         match self.cork_compressed(opcode, frame.fin, takes_over, &frame.payload, compressed) {
-            Corked::Now => self.frame_queued(opcode, frame.fin, frame.notify),
+            // Unless the write that this frame caused found the stream broken.
+            Corked::Now if self.phase.get() == Phase::Open => {
+                self.frame_queued(opcode, frame.fin, frame.notify);
+            }
             _ => return,
         }
         drop((frame, output));
@@ -322,12 +325,12 @@ impl Connection {
             self.cork_data(opcode, fin, &frame.payload, compress, allowed)
         };
         match corked {
-            Corked::Now => {
+            Corked::Now if self.phase.get() == Phase::Open => {
                 self.frame_queued(opcode, fin, notify);
                 return true;
             }
             Corked::TooLarge => self.offload(frame),
-            Corked::Failed => {}
+            Corked::Now | Corked::Failed => {}
         }
         false
     }
