@@ -1,10 +1,12 @@
 // The option `heartbeat`: peers that are gone without having said so.
 
 const { fork } = require('node:child_process');
+const { pbkdf2, pbkdf2Sync } = require('node:crypto');
 const { once } = require('node:events');
 const http = require('node:http');
 const path = require('node:path');
 const { PassThrough, Duplex } = require('node:stream');
+const { promisify } = require('node:util');
 
 const { inChild } = require('./support/child.js');
 const {
@@ -40,6 +42,22 @@ function answerPings(peer) {
   };
   peer.socket.on('data', answer);
   return pings;
+}
+
+/** Keeps the loop from turning. */
+function block(milliseconds) {
+  const end = performance.now() + milliseconds;
+  while (performance.now() < end);
+}
+
+/** Keeps all threads of libuv's pool busy for some seconds, however fast they are. */
+function jamThreadPool() {
+  const start = performance.now();
+  pbkdf2Sync('', '', 50_000, 64, 'sha512');
+  const iterations = Math.ceil((50_000 * 2000) / (performance.now() - start));
+  const threads = Number(process.env.UV_THREADPOOL_SIZE) || 4;
+  const run = promisify(pbkdf2);
+  return Promise.all(Array.from({ length: threads }, () => run('', '', iterations, 64, 'sha512')));
 }
 
 describe('a peer that says nothing', () => {
@@ -125,6 +143,50 @@ describe('a peer that shows that it is there', () => {
     }
     expect((await received)[0]).toHaveLength(120);
     expect(peer.frames).toEqual([]);
+  });
+
+  test('by answering while a message to it is being compressed, stays', async () => {
+    const extension = 'Sec-WebSocket-Extensions: permessage-deflate';
+    const options = { heartbeat, perMessageDeflate: true };
+    const { peer, server } = await rawPair(options, { lines: [extension] });
+    const pings = answerPings(peer);
+    const jam = jamThreadPool();
+    let isSent = false;
+    server.send(Buffer.alloc(100_000), () => (isSent = true));
+    await until(() => pings.length >= 4 || server.readyState !== WebSocket.OPEN, 'PING frames');
+    expect([isSent, server.readyState]).toEqual([false, WebSocket.OPEN]);
+    await jam;
+    await until(() => isSent, 'the message');
+  });
+
+  test('by answers that come while the loop stands still, stays, with many others', async () => {
+    // Both longer than it takes to open all, and to answer.
+    const time = 2000;
+    const { wss, port } = await serve({ heartbeat: { interval: time, timeout: time } });
+    const servers = [];
+    let closed = 0;
+    wss.on('connection', (server) => {
+      servers.push(server);
+      server.on('close', () => closed++);
+    });
+    const count = 1000;
+    const program = path.join(__dirname, 'support', 'answering-peers.js');
+    const child = fork(program, [port, count], { execArgv: [] });
+    const ended = once(child, 'close');
+    defer(() => {
+      child.kill();
+      return ended;
+    });
+    await once(child, 'message');
+    await until(() => servers.length === count, 'connections');
+    const total = (name) => servers.reduce((sum, server) => sum + server.stats()[name], 0);
+    const pings = total('pingsSent');
+    // All fall due, are asked in one turn, and answer while the loop stands still for the whole timeout.
+    block(time + 100);
+    while (total('pingsSent') < pings + count) await new Promise(setImmediate);
+    block(time + 100);
+    await until(() => total('pongsReceived') + closed >= pings + count, 'PONG frames');
+    expect(closed).toBe(0);
   });
 
   test('by something else than the PONG, after the PING, stays', async () => {

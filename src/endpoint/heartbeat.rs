@@ -7,6 +7,7 @@
 use super::connection::{Connection, Flags, Phase};
 use super::Failure;
 use crate::protocol::limits::Limit;
+use crate::transport::Transport;
 
 /// What was seen when the deadline was set.
 pub(super) struct Heartbeat {
@@ -61,6 +62,8 @@ impl Connection {
             || seen.blocked_at.is_some_and(|backlog| Some(backlog) != self.output_backlog())
             // Who is not read from cannot show it, and what has come is still to be looked at.
             || self.flags.has(Flags::STOPPED | Flags::RECEIVED_CLOSE | Flags::FAILED | Flags::EOF)
+            // Many may have answered while the loop stood still, and not each has had its turn.
+            || seen.awaits_pong == Some(0) && self.transport().is_some_and(Transport::has_input)
     }
 
     /// Looks again after an interval, or when a PONG is overdue.

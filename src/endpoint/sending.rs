@@ -128,12 +128,11 @@ impl Connection {
         Some(self.pressure())
     }
 
-    /// Sends a PING by ourselves: it may wait, however much does. Returns false if the connection is not
-    /// open.
+    /// Sends a PING by ourselves, however much waits for the system. It does not wait for what is being
+    /// compressed: the peer has nothing to do with how long that takes. Returns false if the connection is
+    /// not open.
     pub(super) fn probe(&self) -> bool {
-        let is_behind = self.flags.has(Flags::WAITING);
-        self.is_open()
-            && self.queue_frame(Opcode::Ping, true, &[], false, false, is_behind).is_some()
+        self.is_open() && self.queue_frame(Opcode::Ping, true, &[], false, false, false).is_some()
     }
 
     fn control_sent(&self, opcode: Opcode) {

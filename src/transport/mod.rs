@@ -62,6 +62,10 @@ pub(crate) trait Transport {
     fn held(&self) -> usize {
         0
     }
+    /// Whether something has come that was not read, as far as that can be told.
+    fn has_input(&self) -> bool {
+        false
+    }
     /// Bytes that were read and are not yet to be handed on.
     fn undecoded(&self) -> usize {
         0

@@ -99,6 +99,10 @@ impl Transport for TcpTransport {
         either!(self, stream => stream.unwritten())
     }
 
+    fn has_input(&self) -> bool {
+        either!(self, stream => stream.has_input())
+    }
+
     fn shutdown(&self) -> Result<(), UvError> {
         either!(self, stream => stream.shutdown())
     }

@@ -227,6 +227,21 @@ impl Tcp {
         })
     }
 
+    /// Whether there is something to read, or will never be.
+    #[cfg(unix)]
+    pub(crate) fn has_input(&self) -> bool {
+        self.descriptor().is_ok_and(|descriptor| {
+            // SAFETY: the descriptor is the handle's and open while it is active (U3).
+            has_input(unsafe { BorrowedFd::borrow_raw(descriptor) })
+        })
+    }
+
+    /// That cannot be told on this platform.
+    #[cfg(not(unix))]
+    pub(crate) fn has_input(&self) -> bool {
+        false
+    }
+
     /// Ends our side once everything queued is written; `shut` follows.
     pub(crate) fn shutdown(&self) -> Result<(), UvError> {
         let raw = self.stream()?;
@@ -334,6 +349,15 @@ impl Tcp {
 fn buf(bytes: &[u8]) -> sys::uv_buf_t {
     // libuv never writes through a buffer that is given to a write.
     sys::uv_buf_t { base: bytes.as_ptr().cast_mut().cast::<c_char>(), len: bytes.len() as _ }
+}
+
+/// Whether a socket has something to read, or will never have. It reads nothing: an error of the socket
+/// is still there for who reads.
+#[cfg(unix)]
+pub(super) fn has_input(socket: BorrowedFd<'_>) -> bool {
+    let mut asked = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: the descriptor is open, as it is borrowed; the one entry outlives the call.
+    unsafe { libc::poll(&raw mut asked, 1, 0) > 0 }
 }
 
 /// Calls the owner from a callback of a request; a panic closes the stream.

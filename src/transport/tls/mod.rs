@@ -449,6 +449,10 @@ impl Transport for TlsTransport {
         self.0.below.unwritten() + outgoing.records.len() + queued
     }
 
+    fn has_input(&self) -> bool {
+        self.0.below.has_input()
+    }
+
     fn undecoded(&self) -> usize {
         self.0.partial.borrow().len()
     }

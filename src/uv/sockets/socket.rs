@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::super::bytes::Bytes;
 use super::super::error::UvError;
 use super::super::handle::guard;
-use super::super::tcp::StreamOwner;
+use super::super::tcp::{has_input, StreamOwner};
 use super::{system, Sockets};
 
 /// A TCP socket. Every method is safe to call after `close`, and then does nothing or fails.
@@ -175,6 +175,11 @@ impl Socket {
         let len = queued.as_ref().map_or(0, |bytes| bytes.as_slice().len());
         self.queued.set(queued);
         len
+    }
+
+    /// Whether there is something to read, or will never be.
+    pub(crate) fn has_input(&self) -> bool {
+        self.with(|stream| Ok(has_input(stream.as_fd()))).unwrap_or(false)
     }
 
     /// Ends our side. Nothing is queued.
