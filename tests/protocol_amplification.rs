@@ -224,7 +224,7 @@ fn memory_that_cannot_be_had_for_a_compressed_message_is_told() {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 24) as u8
     }));
-    let mut compressor = Compressor::new(CompressorConfig::default());
+    let mut compressor = Compressor::new(CompressorConfig::default()).expect("there is memory");
     for longest in [10_000, 100_000] {
         let mut outcome = Some(0);
         with_little_memory(longest, || {
@@ -243,7 +243,11 @@ fn memory_that_cannot_be_had_for_a_compressed_message_is_told() {
 fn bomb() -> Vec<u8> {
     let mut output = Vec::new();
     let config = CompressorConfig { level: 9, ..CompressorConfig::default() };
-    let length = Compressor::new(config).compress(&vec![0; 1 << 20], true, &mut output);
+    let length = Compressor::new(config).expect("there is memory").compress(
+        &vec![0; 1 << 20],
+        true,
+        &mut output,
+    );
     let length = length.unwrap_or_default();
     assert!((1..1_100).contains(&length));
     output.truncate(length);

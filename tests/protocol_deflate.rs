@@ -7,7 +7,7 @@ mod protocol_support;
 use std::cell::Cell;
 use std::rc::Rc;
 
-use counting::{calls, held, measure};
+use counting::{calls, held, measure, with_little_memory};
 use protocol_support::{feed, peer_of, Outcome, Random, Seen, KEY, ROLES};
 use uvws::protocol::deflate::{
     Compressor, CompressorConfig, Decompressor, DeflateParams, InflaterPool,
@@ -86,7 +86,11 @@ fn compress(compressor: &mut Compressor, payload: &[u8], fin: bool) -> Vec<u8> {
 }
 
 fn compress_once(payload: &[u8]) -> Vec<u8> {
-    compress(&mut Compressor::new(CompressorConfig::default()), payload, true)
+    compress(
+        &mut Compressor::new(CompressorConfig::default()).expect("there is memory"),
+        payload,
+        true,
+    )
 }
 
 fn texts(texts: &[&str]) -> Outcome {
@@ -228,7 +232,7 @@ fn whatever_is_compressed_is_inflated_again() {
                 for takes_over in [false, true] {
                     let config = CompressorConfig { level, window_bits, mem_level };
                     assert!(config.is_valid());
-                    let mut compressor = Compressor::new(config);
+                    let mut compressor = Compressor::new(config).expect("there is memory");
                     let pool = InflaterPool::new();
                     let mut receiver = receiver(&Config::new(Role::Client), &pool, takes_over);
                     for payload in &payloads {
@@ -258,7 +262,7 @@ fn fragments_are_compressed_one_by_one() {
     let mut random = Random::new(1);
     let text = json(&mut random, 30_000);
     for takes_over in [false, true] {
-        let mut compressor = Compressor::new(CompressorConfig::default());
+        let mut compressor = Compressor::new(CompressorConfig::default()).expect("there is memory");
         let pool = InflaterPool::new();
         let mut receiver = receiver(&Config::new(Role::Server), &pool, takes_over);
         let mut outcome = Outcome::default();
@@ -300,7 +304,7 @@ fn a_compressor_stays_within_its_window() {
     for window_bits in 8..=15 {
         for level in 1..=9 {
             let config = CompressorConfig { level, window_bits, mem_level: 8 };
-            let mut compressor = Compressor::new(config);
+            let mut compressor = Compressor::new(config).expect("there is memory");
             let mut inflate = Inflate::new(false, window_bits);
             for source in &sources {
                 let mut compressed = compress(&mut compressor, source, false);
@@ -344,7 +348,8 @@ fn numbers_are_checked() {
         let config = CompressorConfig { window_bits: bits, ..CompressorConfig::default() };
         assert!(!config.is_valid());
         // Even so it works.
-        assert!(!compress(&mut Compressor::new(config), b"text", true).is_empty());
+        assert!(!compress(&mut Compressor::new(config).expect("there is memory"), b"text", true)
+            .is_empty());
     }
     assert!(!CompressorConfig { level: 10, ..CompressorConfig::default() }.is_valid());
     for mem_level in [0, 10] {
@@ -406,7 +411,8 @@ fn a_message_may_be_as_long_as_max_payload_and_no_longer() {
         for length in max_payload - 1..=max_payload + 2 {
             for fragments in [1, 3] {
                 for byte in [b'a', 0] {
-                    let mut compressor = Compressor::new(CompressorConfig::default());
+                    let mut compressor =
+                        Compressor::new(CompressorConfig::default()).expect("there is memory");
                     let content = vec![byte; length];
                     let len = compressor.compress(&content, true, &mut output).unwrap();
                     let compressed = &output[..len];
@@ -436,7 +442,10 @@ fn what_cannot_be_compressed_is_no_longer_than_it_is() {
         for level in 0..=9 {
             let content = random.bytes(size);
             let config = CompressorConfig { level, ..CompressorConfig::default() };
-            let len = Compressor::new(config).compress(&content, true, &mut output).unwrap();
+            let len = Compressor::new(config)
+                .expect("there is memory")
+                .compress(&content, true, &mut output)
+                .unwrap();
             let stream = frame(Role::Client, Opcode::Binary, true, true, &output[..len]);
             let config = Config { max_payload: size as u64, ..Config::new(Role::Client) };
             let outcome = run(&config, true, [stream.as_slice()]);
@@ -756,7 +765,7 @@ fn a_warm_connection_allocates_nothing_per_message() {
     let text = json(&mut random, 16 * 1024);
     let mut output = Vec::new();
     for takes_over in [false, true] {
-        let mut compressor = Compressor::new(CompressorConfig::default());
+        let mut compressor = Compressor::new(CompressorConfig::default()).expect("there is memory");
         let pool = InflaterPool::new();
         let mut receiver = receiver(&Config::new(Role::Client), &pool, takes_over);
         let mut stream = Vec::with_capacity(64 * 1024);
@@ -813,5 +822,24 @@ fn without_context_takeover_an_idle_connection_holds_next_to_nothing() {
         }
         assert!(retained >= held && retained <= held + 2 * 1024, "{retained} for {held}");
         receivers.clear();
+    }
+}
+
+#[test]
+fn without_memory_nothing_is_compressed_or_inflated() {
+    let compressed = compress_once(b"Hello");
+    for role in ROLES {
+        let (config, pool) = (Config::new(role), InflaterPool::new());
+        // Warm: the buffer that all share is there already.
+        let mut warm = receiver(&config, &pool, true);
+        drop(warm.receive(&mut compressed_text(role, &compressed)).expect("a message"));
+        let mut stream = compressed_text(role, &compressed);
+        let mut receiver = receiver(&config, &pool, true);
+        with_little_memory(40 * 1024, || {
+            assert!(Compressor::new(CompressorConfig::default()).is_none());
+            let error = ProtocolError::UnsupportedMessageLength;
+            assert_eq!(receiver.receive(&mut stream), Err(error));
+        });
+        assert_eq!((receiver.retained(), receiver.context_size()), (0, 0));
     }
 }

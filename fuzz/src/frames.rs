@@ -41,7 +41,8 @@ pub fn round_trip(data: &[u8]) {
         level: input.byte() % 10,
         window_bits: 8 + input.byte() % 8,
         mem_level: 1 + input.byte() % 9,
-    });
+    })
+    .expect("there is memory");
     let seed = input.byte();
     let mut expected = Vec::new();
     let mut output = Vec::new();

@@ -58,8 +58,7 @@ impl SharedDeflate {
         fin: bool,
         output: &mut Vec<u8>,
     ) -> Option<usize> {
-        let mut compressor =
-            self.take_compressor(config).unwrap_or_else(|| Compressor::new(config));
+        let mut compressor = self.take_compressor(config).or_else(|| Compressor::new(config))?;
         let written = compressor.compress(payload, fin, output);
         compressor.reset();
         self.give_back_compressor(config, compressor);
@@ -148,8 +147,11 @@ impl Compression {
     ) -> Option<usize> {
         if self.takes_over {
             let config = self.config;
-            let own = self.usable().get_or_insert_with(|| Compressor::new(config));
-            own.compress(payload, fin, output)
+            let own = self.usable();
+            if own.is_none() {
+                *own = Compressor::new(config);
+            }
+            own.as_mut()?.compress(payload, fin, output)
         } else {
             shared.compress(self.config, payload, fin, output)
         }

@@ -132,7 +132,10 @@ pub(crate) struct Compressing {
 
 impl Job for Compressing {
     fn run(&mut self) {
-        let compressor = self.compressor.get_or_insert_with(|| Compressor::new(self.config));
+        if self.compressor.is_none() {
+            self.compressor = Compressor::new(self.config);
+        }
+        let Some(compressor) = &mut self.compressor else { return };
         self.written = compressor.compress(&self.frame.payload, self.frame.fin, &mut self.output);
         if !self.takes_over {
             compressor.reset();

@@ -4,8 +4,8 @@ use super::connection::{Connection, Flags, Phase};
 use super::offload::{Frame, Item, OFFLOAD};
 use super::Failure;
 use crate::context::{append, copy, Kind, Record, Span};
-use crate::protocol::limits::{Limit, MAX_FRAME_HEADER};
-use crate::protocol::{apply_mask, close_payload, encode_header, Opcode, Role};
+use crate::protocol::limits::Limit;
+use crate::protocol::{apply_mask, close_payload, encode_header, Header, Opcode, Role};
 use crate::transport::{Bytes, Transport, UvError};
 
 /// A payload from this size on is written straight from the sender's memory; smaller ones are
@@ -395,14 +395,14 @@ impl Connection {
         };
         let header = encode_header(self.role, opcode, fin, rsv1, payload.len() as u64, mask);
         if mask.is_none() && payload.len() >= WRITE_THROUGH && !self.flags.has(Flags::WRITING) {
-            return self.cork_with(MAX_FRAME_HEADER, |cork| header.append_to(cork))
+            return self.cork_with(Header::ROOM, |cork| header.append_to(cork))
                 && self.write_through(payload);
         }
         if mask.is_none() && self.log_frame(&header, payload) {
             return true;
         }
         let mut len = 0;
-        let is_corked = self.cork_with(MAX_FRAME_HEADER + payload.len(), |cork| {
+        let is_corked = self.cork_with(Header::ROOM + payload.len(), |cork| {
             header.append_to(cork);
             let from = cork.len();
             cork.extend_from_slice(payload);

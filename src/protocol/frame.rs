@@ -170,13 +170,16 @@ pub struct Header {
 
 #[allow(clippy::len_without_is_empty, reason = "a header is never empty")]
 impl Header {
+    /// Room that `append_to` takes: it writes so many bytes before it cuts them.
+    pub const ROOM: usize = size_of::<u128>();
+
     /// Returns how many bytes it has.
     #[inline]
     pub fn len(&self) -> usize {
         self.size.into()
     }
 
-    /// Appends its bytes to `out`.
+    /// Appends its bytes to `out`, for which that takes `ROOM`, however short it is.
     #[inline]
     pub fn append_to(&self, out: &mut Vec<u8>) {
         let end = out.len().saturating_add(self.len());

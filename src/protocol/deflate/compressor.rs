@@ -1,5 +1,7 @@
 //! The sending half.
 
+use core::hint::black_box;
+
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Method, Status, Strategy};
 
 use super::TAIL;
@@ -21,6 +23,9 @@ pub const DEFAULT_MEM_LEVEL: u8 = 6;
 
 /// A payload up to this size is compressed in one call, into a buffer that is certainly long enough.
 const ONE_CALL: usize = 64 * 1024;
+
+/// More than a compressor holds.
+const SIZE: usize = 512 * 1024;
 
 /// Room that every call gets at least. With less than seven octets zlib may write the flush twice.
 const MIN_ROOM: usize = 64;
@@ -59,8 +64,12 @@ pub struct Compressor {
 }
 
 impl Compressor {
-    /// Makes a compressor; numbers out of range are moved to the nearest that is not.
-    pub fn new(config: CompressorConfig) -> Self {
+    /// Makes a compressor; numbers out of range are moved to the nearest that is not. Nothing is returned
+    /// if there is no memory for it.
+    pub fn new(config: CompressorConfig) -> Option<Self> {
+        if !has_room(SIZE) {
+            return None;
+        }
         let config = DeflateConfig {
             level: config.level.min(9).into(),
             method: Method::Deflated,
@@ -69,7 +78,7 @@ impl Compressor {
             mem_level: config.mem_level.clamp(1, 9).into(),
             strategy: Strategy::Default,
         };
-        Self { deflate: Deflate::new_with_config(config) }
+        Some(Self { deflate: Deflate::new_with_config(config) })
     }
 
     /// Compresses a fragment, `fin` if it is its message's last, into the front of `output`, and
@@ -115,6 +124,15 @@ impl Compressor {
     pub fn reset(&mut self) {
         self.deflate.reset();
     }
+}
+
+/// Whether there is memory for `len` bytes at this moment: zlib-rs panics where there is none.
+pub(super) fn has_room(len: usize) -> bool {
+    let mut room: Vec<u8> = Vec::new();
+    let has_room = room.try_reserve_exact(len).is_ok();
+    // Or the compiler leaves it out.
+    black_box(&room);
+    has_room
 }
 
 /// Makes `output` at least `len` bytes long, if there is memory for that.

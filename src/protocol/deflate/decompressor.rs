@@ -9,6 +9,7 @@ use zlib_rs::{Inflate, InflateError, InflateFlush, Status};
 
 use super::super::limits::{INFLATE_BUFFER, MAX_SPARE_INFLATERS};
 use super::super::ProtocolError;
+use super::compressor::has_room;
 
 /// What an inflater holds: a window of 32 KiB, code tables and state.
 const INFLATER_SIZE: usize = 47 * 1024;
@@ -27,9 +28,11 @@ impl InflaterPool {
         Rc::default()
     }
 
-    fn take(&self) -> Inflate {
+    /// Takes a spare one or makes one, if there is memory for it.
+    fn take(&self) -> Option<Inflate> {
+        let spare = self.spare.borrow_mut().pop();
         // The largest window inflates what any smaller one made.
-        self.spare.borrow_mut().pop().unwrap_or_else(|| Inflate::new(false, 15))
+        spare.or_else(|| has_room(INFLATER_SIZE).then(|| Inflate::new(false, 15)))
     }
 
     fn give_back(&self, mut inflater: Inflate) {
@@ -164,7 +167,12 @@ impl Decompressor {
         input: &mut &[u8],
         output: &mut [u8],
     ) -> (usize, Option<ProtocolError>) {
-        let inflater = self.inflater.get_or_insert_with(|| self.pool.take());
+        if self.inflater.is_none() {
+            self.inflater = self.pool.take();
+        }
+        let Some(inflater) = &mut self.inflater else {
+            return (0, Some(ProtocolError::UnsupportedMessageLength));
+        };
         let mut written = 0_usize;
         loop {
             let room = output.get_mut(written..).unwrap_or_default();
