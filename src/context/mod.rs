@@ -50,7 +50,7 @@ use crate::uv::{
 };
 pub(crate) use crate::uv::{Job, Work, WorkOwner};
 use deadlines::Deadlines;
-use slice::{Slice, SLICE};
+use slice::{Rest, Slice, SLICE};
 
 /// Bytes that one read may bring. Large enough that a burst of small messages is one read, small
 /// enough to stay in the second-level cache.
@@ -138,6 +138,7 @@ pub(crate) struct Context {
     slice: Slice,
     /// Something was left to the next turn, which begins when the loop has polled.
     put_off: Cell<bool>,
+    rest: Rest,
     outbox: Outbox,
     deadlines: Deadlines,
     budget: Budget,
@@ -178,6 +179,7 @@ impl Context {
             allowance: Rc::new(Cell::new(ALLOWANCE)),
             slice: Slice::default(),
             put_off: Cell::new(false),
+            rest: Rest::default(),
             outbox: Outbox::default(),
             deadlines: Deadlines::default(),
             budget: Budget::default(),
@@ -760,8 +762,8 @@ impl Owner for Context {
 
 impl IdleOwner for Context {
     fn before_poll(self: Rc<Self>) {
-        if !self.put_off.get() {
-            self.turn();
+        if !self.put_off.get() && !self.rest.is_on() {
+            self.rest.after(|| self.turn());
             self.slice.finish();
         }
     }
@@ -774,12 +776,17 @@ impl CheckOwner for Context {
             self.enforce_deadlines();
             self.want_turn();
         }
-        #[cfg(target_os = "linux")]
-        self.serve_those_left();
-        self.slice.finish();
-        self.put_off.set(false);
-        self.turn();
-        self.slice.finish();
+        if self.rest.is_on() {
+            self.want_turn();
+        } else {
+            #[cfg(target_os = "linux")]
+            self.serve_those_left();
+            self.slice.finish();
+            self.put_off.set(false);
+            self.rest.after(|| self.turn());
+            self.slice.finish();
+        }
+        self.rest.turn_is_over();
     }
 }
 

@@ -8,6 +8,40 @@ use std::time::{Duration, Instant};
 /// is time and not a count, because what an event costs is up to its handler.
 pub(super) const SLICE: Duration = Duration::from_millis(1);
 
+/// What takes longer than this has held up the others, whatever it was: a handler, a large block of memory
+/// that was copied or given back. They have a whole turn of the loop to themselves then.
+const LONG: Duration = Duration::from_millis(3);
+
+/// Keeps a context out of a turn of the loop after it has held up the others.
+#[derive(Default)]
+pub(super) struct Rest {
+    /// Turns of the loop so far.
+    turn: Cell<u64>,
+    /// The last one to stay out of.
+    until: Cell<u64>,
+}
+
+impl Rest {
+    /// Whether it is the others' turn.
+    pub(super) fn is_on(&self) -> bool {
+        self.turn.get() < self.until.get()
+    }
+
+    /// Does `work`, after which it is the others' turn if that has taken long.
+    pub(super) fn after(&self, work: impl FnOnce()) {
+        let begun = Instant::now();
+        work();
+        if begun.elapsed() > LONG {
+            self.until.set(self.turn.get() + 2);
+        }
+    }
+
+    /// A turn of the loop is over.
+    pub(super) fn turn_is_over(&self) {
+        self.turn.set(self.turn.get() + 1);
+    }
+}
+
 /// A span of work. It begins when it is first asked about, so that something is always done in it.
 #[derive(Default)]
 pub(super) struct Slice {

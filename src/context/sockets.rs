@@ -39,8 +39,11 @@ impl Context {
 
     fn serve_sockets(&self) {
         self.served.set(true);
+        if self.rest.is_on() {
+            return self.want_turn();
+        }
         if let Some(sockets) = self.sockets.get() {
-            sockets.serve();
+            self.rest.after(|| sockets.serve());
             if sockets.has_more() {
                 self.want_turn();
             }
