@@ -3,7 +3,7 @@
 
 const { once } = require('node:events');
 
-const { defer, rawClient, serve } = require('./support/fixtures.js');
+const { defer, pair, rawClient, serve } = require('./support/fixtures.js');
 const { BINARY, frame } = require('./support/frames.js');
 const { Context } = require('./support/uvws.js');
 
@@ -22,8 +22,9 @@ function work(time = WORK) {
 /** Counts what happens in each turn of the loop, until it is stopped. */
 function turns() {
   const counts = [0];
-  const state = { most: 0, busy: 0, add: () => counts[0]++ };
+  const state = { most: 0, busy: 0, all: 0, add: () => counts[0]++ };
   let immediate = setImmediate(function next() {
+    state.all++;
     state.most = Math.max(state.most, counts[0]);
     if (counts[0] > 0) state.busy++;
     counts[0] = 0;
@@ -92,6 +93,25 @@ test('handlers that take long get fewer messages in a turn', async () => {
   turn.stop();
   // Of batches of 1,024 there would be four.
   expect(turn.busy).toBeGreaterThan(12);
+});
+
+test('whoever has held up the loop for milliseconds stays out of its next turn', async () => {
+  const ENOUGH = 40;
+  const { server, client } = await pair();
+  let received = 0;
+  for (const ws of [server, client]) {
+    ws.on('message', (data) => {
+      received++;
+      work(5);
+      ws.send(data);
+    });
+  }
+  const turn = turns();
+  client.send('ball');
+  await until(() => received >= ENOUGH);
+  turn.stop();
+  // Without that each message is read in the turn after it was sent.
+  expect(turn.all).toBeGreaterThan(1.7 * ENOUGH);
 });
 
 test('another context has its turn in the middle of a flood', async () => {
