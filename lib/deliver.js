@@ -436,7 +436,8 @@ function reportBreach(context, limit, target, listener) {
 function reportToContext(context, kind, a) {
   switch (kind) {
     case WAIT_CANCELLED:
-      context.emit('waitCancelled');
+      // One that had to wait until the context was destroyed is nobody's any more.
+      if (!context.state.startsWith('destroy')) context.emit('waitCancelled');
       break;
     case STATE:
       context._entered(a);

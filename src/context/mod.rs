@@ -139,6 +139,8 @@ pub(crate) struct Context {
     /// Something was left to the next turn, which begins when the loop has polled.
     put_off: Cell<bool>,
     rest: Rest,
+    /// Something took long in this turn of the loop: the others are not to wait for what came of it, too.
+    is_late: Cell<bool>,
     outbox: Outbox,
     deadlines: Deadlines,
     budget: Budget,
@@ -180,6 +182,7 @@ impl Context {
             slice: Slice::default(),
             put_off: Cell::new(false),
             rest: Rest::default(),
+            is_late: Cell::new(false),
             outbox: Outbox::default(),
             deadlines: Deadlines::default(),
             budget: Budget::default(),
@@ -763,7 +766,7 @@ impl Owner for Context {
 impl IdleOwner for Context {
     fn before_poll(self: Rc<Self>) {
         if !self.put_off.get() && !self.rest.is_on() {
-            self.rest.after(|| self.turn());
+            self.is_late.set(self.rest.after(|| self.turn()));
             self.slice.finish();
         }
     }
@@ -772,19 +775,24 @@ impl IdleOwner for Context {
 impl CheckOwner for Context {
     fn after_poll(self: Rc<Self>) {
         self.allowance.set(ALLOWANCE);
-        if self.timer_fired.replace(false) {
-            self.enforce_deadlines();
-            self.want_turn();
-        }
         if self.rest.is_on() {
+            // Deadlines wait, too: nothing was read.
             self.want_turn();
         } else {
+            if self.timer_fired.replace(false) {
+                self.enforce_deadlines();
+                self.want_turn();
+            }
             #[cfg(target_os = "linux")]
             self.serve_those_left();
             self.slice.finish();
             self.put_off.set(false);
-            self.rest.after(|| self.turn());
-            self.slice.finish();
+            if self.is_late.take() {
+                self.want_turn();
+            } else {
+                self.rest.after(|| self.turn());
+                self.slice.finish();
+            }
         }
         self.rest.turn_is_over();
     }

@@ -9,36 +9,37 @@ use std::time::{Duration, Instant};
 pub(super) const SLICE: Duration = Duration::from_millis(1);
 
 /// What takes longer than this has held up the others, whatever it was: a handler, a large block of memory
-/// that was copied or given back. They have a whole turn of the loop to themselves then.
+/// that was copied or given back. They have the next turn of the loop to themselves then.
 const LONG: Duration = Duration::from_millis(3);
 
 /// Keeps a context out of a turn of the loop after it has held up the others.
 #[derive(Default)]
 pub(super) struct Rest {
-    /// Turns of the loop so far.
-    turn: Cell<u64>,
-    /// The last one to stay out of.
-    until: Cell<u64>,
+    /// Whether this turn of the loop is one to stay out of, and the next one.
+    now: Cell<bool>,
+    next: Cell<bool>,
 }
 
 impl Rest {
-    /// Whether it is the others' turn.
+    /// Whether it is the others' turn. No two turns in a row are: in between everything has its place.
     pub(super) fn is_on(&self) -> bool {
-        self.turn.get() < self.until.get()
+        self.now.get()
     }
 
-    /// Does `work`, after which it is the others' turn if that has taken long.
-    pub(super) fn after(&self, work: impl FnOnce()) {
+    /// Does `work`, and tells whether that has taken long. The next turn is the others' then.
+    pub(super) fn after(&self, work: impl FnOnce()) -> bool {
         let begun = Instant::now();
         work();
-        if begun.elapsed() > LONG {
-            self.until.set(self.turn.get() + 2);
+        let is_long = begun.elapsed() > LONG;
+        if is_long {
+            self.next.set(true);
         }
+        is_long
     }
 
     /// A turn of the loop is over.
     pub(super) fn turn_is_over(&self) {
-        self.turn.set(self.turn.get() + 1);
+        self.now.set(self.next.take());
     }
 }
 

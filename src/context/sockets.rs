@@ -38,12 +38,14 @@ impl Context {
     }
 
     fn serve_sockets(&self) {
-        self.served.set(true);
         if self.rest.is_on() {
             return self.want_turn();
         }
+        self.served.set(true);
         if let Some(sockets) = self.sockets.get() {
-            self.rest.after(|| sockets.serve());
+            if self.rest.after(|| sockets.serve()) {
+                self.is_late.set(true);
+            }
             if sockets.has_more() {
                 self.want_turn();
             }

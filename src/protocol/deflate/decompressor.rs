@@ -32,7 +32,7 @@ impl InflaterPool {
     fn take(&self) -> Option<Inflate> {
         let spare = self.spare.borrow_mut().pop();
         // The largest window inflates what any smaller one made.
-        spare.or_else(|| has_room(INFLATER_SIZE).then(|| Inflate::new(false, 15)))
+        spare.or_else(|| has_room(2 * INFLATER_SIZE).then(|| Inflate::new(false, 15)))
     }
 
     fn give_back(&self, mut inflater: Inflate) {
