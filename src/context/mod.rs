@@ -649,6 +649,14 @@ impl Context {
         }
     }
 
+    /// Does `work`. If that has taken long the next turn of the loop is the others', and it comes at once.
+    fn at_length(&self, work: impl FnOnce()) {
+        if self.rest.after(work) {
+            self.is_late.set(true);
+            self.want_turn();
+        }
+    }
+
     fn deliver(&self) {
         let batch = self.outbox.take();
         {
@@ -766,7 +774,7 @@ impl Owner for Context {
 impl IdleOwner for Context {
     fn before_poll(self: Rc<Self>) {
         if !self.put_off.get() && !self.rest.is_on() {
-            self.is_late.set(self.rest.after(|| self.turn()));
+            self.at_length(|| self.turn());
             self.slice.finish();
         }
     }
@@ -775,25 +783,25 @@ impl IdleOwner for Context {
 impl CheckOwner for Context {
     fn after_poll(self: Rc<Self>) {
         self.allowance.set(ALLOWANCE);
-        if self.rest.is_on() {
+        let is_resting = self.rest.is_on();
+        if is_resting {
             // Deadlines wait, too: nothing was read.
             self.want_turn();
         } else {
+            #[cfg(target_os = "linux")]
+            self.serve_those_left();
             if self.timer_fired.replace(false) {
                 self.enforce_deadlines();
                 self.want_turn();
             }
-            #[cfg(target_os = "linux")]
-            self.serve_those_left();
-            self.slice.finish();
-            self.put_off.set(false);
-            if self.is_late.take() {
-                self.want_turn();
-            } else {
-                self.rest.after(|| self.turn());
-                self.slice.finish();
-            }
         }
+        self.slice.finish();
+        self.put_off.set(false);
+        if !is_resting && !self.is_late.get() {
+            self.at_length(|| self.turn());
+            self.slice.finish();
+        }
+        self.is_late.set(false);
         self.rest.turn_is_over();
     }
 }

@@ -43,9 +43,7 @@ impl Context {
         }
         self.served.set(true);
         if let Some(sockets) = self.sockets.get() {
-            if self.rest.after(|| sockets.serve()) {
-                self.is_late.set(true);
-            }
+            self.at_length(|| sockets.serve());
             if sockets.has_more() {
                 self.want_turn();
             }
