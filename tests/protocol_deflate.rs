@@ -85,12 +85,12 @@ fn compress(compressor: &mut Compressor, payload: &[u8], fin: bool) -> Vec<u8> {
     output
 }
 
+fn compressor(config: CompressorConfig) -> Compressor {
+    Compressor::new(config).expect("there is memory")
+}
+
 fn compress_once(payload: &[u8]) -> Vec<u8> {
-    compress(
-        &mut Compressor::new(CompressorConfig::default()).expect("there is memory"),
-        payload,
-        true,
-    )
+    compress(&mut compressor(CompressorConfig::default()), payload, true)
 }
 
 fn texts(texts: &[&str]) -> Outcome {
@@ -232,7 +232,7 @@ fn whatever_is_compressed_is_inflated_again() {
                 for takes_over in [false, true] {
                     let config = CompressorConfig { level, window_bits, mem_level };
                     assert!(config.is_valid());
-                    let mut compressor = Compressor::new(config).expect("there is memory");
+                    let mut compressor = compressor(config);
                     let pool = InflaterPool::new();
                     let mut receiver = receiver(&Config::new(Role::Client), &pool, takes_over);
                     for payload in &payloads {
@@ -262,7 +262,7 @@ fn fragments_are_compressed_one_by_one() {
     let mut random = Random::new(1);
     let text = json(&mut random, 30_000);
     for takes_over in [false, true] {
-        let mut compressor = Compressor::new(CompressorConfig::default()).expect("there is memory");
+        let mut compressor = compressor(CompressorConfig::default());
         let pool = InflaterPool::new();
         let mut receiver = receiver(&Config::new(Role::Server), &pool, takes_over);
         let mut outcome = Outcome::default();
@@ -304,7 +304,7 @@ fn a_compressor_stays_within_its_window() {
     for window_bits in 8..=15 {
         for level in 1..=9 {
             let config = CompressorConfig { level, window_bits, mem_level: 8 };
-            let mut compressor = Compressor::new(config).expect("there is memory");
+            let mut compressor = compressor(config);
             let mut inflate = Inflate::new(false, window_bits);
             for source in &sources {
                 let mut compressed = compress(&mut compressor, source, false);
@@ -348,8 +348,7 @@ fn numbers_are_checked() {
         let config = CompressorConfig { window_bits: bits, ..CompressorConfig::default() };
         assert!(!config.is_valid());
         // Even so it works.
-        assert!(!compress(&mut Compressor::new(config).expect("there is memory"), b"text", true)
-            .is_empty());
+        assert!(!compress(&mut compressor(config), b"text", true).is_empty());
     }
     assert!(!CompressorConfig { level: 10, ..CompressorConfig::default() }.is_valid());
     for mem_level in [0, 10] {
@@ -411,8 +410,7 @@ fn a_message_may_be_as_long_as_max_payload_and_no_longer() {
         for length in max_payload - 1..=max_payload + 2 {
             for fragments in [1, 3] {
                 for byte in [b'a', 0] {
-                    let mut compressor =
-                        Compressor::new(CompressorConfig::default()).expect("there is memory");
+                    let mut compressor = compressor(CompressorConfig::default());
                     let content = vec![byte; length];
                     let len = compressor.compress(&content, true, &mut output).unwrap();
                     let compressed = &output[..len];
@@ -442,10 +440,7 @@ fn what_cannot_be_compressed_is_no_longer_than_it_is() {
         for level in 0..=9 {
             let content = random.bytes(size);
             let config = CompressorConfig { level, ..CompressorConfig::default() };
-            let len = Compressor::new(config)
-                .expect("there is memory")
-                .compress(&content, true, &mut output)
-                .unwrap();
+            let len = compressor(config).compress(&content, true, &mut output).unwrap();
             let stream = frame(Role::Client, Opcode::Binary, true, true, &output[..len]);
             let config = Config { max_payload: size as u64, ..Config::new(Role::Client) };
             let outcome = run(&config, true, [stream.as_slice()]);
@@ -765,7 +760,7 @@ fn a_warm_connection_allocates_nothing_per_message() {
     let text = json(&mut random, 16 * 1024);
     let mut output = Vec::new();
     for takes_over in [false, true] {
-        let mut compressor = Compressor::new(CompressorConfig::default()).expect("there is memory");
+        let mut compressor = compressor(CompressorConfig::default());
         let pool = InflaterPool::new();
         let mut receiver = receiver(&Config::new(Role::Client), &pool, takes_over);
         let mut stream = Vec::with_capacity(64 * 1024);

@@ -139,8 +139,6 @@ pub(crate) struct Context {
     /// Something was left to the next turn, which begins when the loop has polled.
     put_off: Cell<bool>,
     rest: Rest,
-    /// Something took long in this turn of the loop: the others are not to wait for what came of it, too.
-    is_late: Cell<bool>,
     outbox: Outbox,
     deadlines: Deadlines,
     budget: Budget,
@@ -182,7 +180,6 @@ impl Context {
             slice: Slice::default(),
             put_off: Cell::new(false),
             rest: Rest::default(),
-            is_late: Cell::new(false),
             outbox: Outbox::default(),
             deadlines: Deadlines::default(),
             budget: Budget::default(),
@@ -651,8 +648,8 @@ impl Context {
 
     /// Does `work`. If that has taken long the next turn of the loop is the others', and it comes at once.
     fn at_length(&self, work: impl FnOnce()) {
-        if self.rest.after(work) {
-            self.is_late.set(true);
+        self.rest.after(work);
+        if self.rest.is_next() {
             self.want_turn();
         }
     }
@@ -797,11 +794,11 @@ impl CheckOwner for Context {
         }
         self.slice.finish();
         self.put_off.set(false);
-        if !is_resting && !self.is_late.get() {
+        // If reading took long the others are not to wait for what came of it, too.
+        if !is_resting && !self.rest.is_next() {
             self.at_length(|| self.turn());
             self.slice.finish();
         }
-        self.is_late.set(false);
         self.rest.turn_is_over();
     }
 }

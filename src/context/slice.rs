@@ -26,15 +26,18 @@ impl Rest {
         self.now.get()
     }
 
-    /// Does `work`, and tells whether that has taken long. The next turn is the others' then.
-    pub(super) fn after(&self, work: impl FnOnce()) -> bool {
+    /// Whether something has taken long in this turn, and the next one is the others'.
+    pub(super) fn is_next(&self) -> bool {
+        self.next.get()
+    }
+
+    /// Does `work`. The next turn is the others' if that has taken long.
+    pub(super) fn after(&self, work: impl FnOnce()) {
         let begun = Instant::now();
         work();
-        let is_long = begun.elapsed() > LONG;
-        if is_long {
+        if begun.elapsed() > LONG {
             self.next.set(true);
         }
-        is_long
     }
 
     /// A turn of the loop is over.
