@@ -5,6 +5,7 @@ const { once } = require('node:events');
 
 const { defer, pair, rawClient, serve } = require('./support/fixtures.js');
 const { BINARY, frame } = require('./support/frames.js');
+const { block } = require('./support/tools.js');
 const { Context } = require('./support/uvws.js');
 
 const PEERS = 20;
@@ -14,10 +15,7 @@ const WORK = 0.01;
 /** A few batches of 1,024. */
 const MOST_IN_A_TURN = 6 * 1024;
 
-function work(time = WORK) {
-  const end = performance.now() + time;
-  while (performance.now() < end);
-}
+const work = (time = WORK) => block(time);
 
 /** Counts what happens in each turn of the loop, until it is stopped. */
 function turns() {

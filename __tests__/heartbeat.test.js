@@ -22,7 +22,7 @@ const {
   serve,
 } = require('./support/fixtures.js');
 const frames = require('./support/frames.js');
-const { delay, turn, until } = require('./support/tools.js');
+const { block, delay, turn, until } = require('./support/tools.js');
 const { WebSocket, WebSocketServer } = require('./support/uvws.js');
 
 /** Short, and no test depends on how late a timer is. */
@@ -42,12 +42,6 @@ function answerPings(peer) {
   };
   peer.socket.on('data', answer);
   return pings;
-}
-
-/** Keeps the loop from turning. */
-function block(milliseconds) {
-  const end = performance.now() + milliseconds;
-  while (performance.now() < end);
 }
 
 /** Keeps all threads of libuv's pool busy for some seconds, however fast they are. */

@@ -104,4 +104,20 @@ function create(input) {
   };
 }
 
-module.exports = { create, delay, generator, startWorker, steadyGrowth, turn, until, within };
+/** Keeps the loop from turning. */
+function block(milliseconds) {
+  const end = performance.now() + milliseconds;
+  while (performance.now() < end);
+}
+
+module.exports = {
+  block,
+  create,
+  delay,
+  generator,
+  startWorker,
+  steadyGrowth,
+  turn,
+  until,
+  within,
+};
