@@ -12,13 +12,13 @@ const { rustFiles, SOURCE, withoutCommentsAndStrings } = require('./rust-source.
 
 /** For each layer, the layers that it may name. */
 const MAY_USE = {
-  binding: ['endpoint', 'transport', 'context', 'uv', 'protocol', 'release'],
+  binding: ['endpoint', 'transport', 'context', 'uv', 'protocol'],
   endpoint: ['transport', 'context', 'protocol'],
   transport: ['context', 'uv'],
   context: ['uv'],
   uv: [],
   protocol: [],
-  release: [],
+  allocator: [],
 };
 
 /** For each foreign crate, the layers that may name it; `lib` is src/lib.rs. */

@@ -12,10 +12,12 @@
 //! - `transport`: byte pipes behind one trait.
 //! - `endpoint`: connections, listeners, clients.
 //! - `binding`: the only code that touches Node-API.
-//! - `release`: memory that is given back, by whoever has much of it.
+//! - `allocator`: the memory of large blocks, whoever has them. Nobody calls it.
 //!
 //! Without the feature `addon` only [`protocol`] is built, which needs neither Node nor libuv.
 
+#[cfg(all(feature = "addon", target_os = "linux"))]
+mod allocator;
 #[cfg(feature = "addon")]
 mod binding;
 #[cfg(feature = "addon")]
@@ -24,13 +26,16 @@ mod context;
 mod endpoint;
 pub mod protocol;
 #[cfg(feature = "addon")]
-mod release;
-#[cfg(feature = "addon")]
 mod transport;
 #[cfg(feature = "addon")]
 mod uv;
 
-/// Has no memory where a test has planned so.
-#[cfg(feature = "faults")]
+#[cfg(all(feature = "addon", target_os = "linux", not(feature = "faults")))]
 #[global_allocator]
-static ALLOCATOR: uvws_faults::Memory = uvws_faults::Memory;
+static ALLOCATOR: allocator::Allocator = allocator::Allocator;
+
+/// Has no memory where a test has planned so.
+#[cfg(all(feature = "faults", target_os = "linux"))]
+#[global_allocator]
+static ALLOCATOR: uvws_faults::Memory<allocator::Allocator> =
+    uvws_faults::Memory(allocator::Allocator);

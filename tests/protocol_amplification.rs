@@ -13,7 +13,7 @@ use protocol_support::{apply_key, frame, peer_of, KEY, ROLES};
 use uvws::protocol::deflate::{Compressor, CompressorConfig, Decompressor, InflaterPool};
 use uvws::protocol::handshake::client::parse_response;
 use uvws::protocol::handshake::server::{parse_request, HandshakeLimits, HeadScanner};
-use uvws::protocol::{encode_header, Config, Opcode, ProtocolError, Receiver, Role};
+use uvws::protocol::{encode_header, Config, Event, Opcode, ProtocolError, Receiver, Role};
 
 const CONNECTIONS: usize = 1_000;
 
@@ -217,6 +217,23 @@ fn memory_that_cannot_be_had_for_an_inflated_message_ends_the_connection_too() {
 }
 
 #[test]
+fn memory_that_cannot_be_had_to_make_an_inflated_message_shorter_leaves_it_longer() {
+    const SIZE: usize = 900_000;
+    let pool = InflaterPool::new();
+    let mut stream = compressed(Role::Client, Opcode::Binary, true, &deflated(&vec![0; SIZE]));
+    let mut receiver = Receiver::new(&Config::new(Role::Client));
+    receiver.set_decompressor(Decompressor::new(&pool, false));
+    let (last, front) = stream.split_last_mut().unwrap();
+    assert!(receiver.receive(front).unwrap().event.is_none());
+    with_little_memory(SIZE / 2, || {
+        let mut last = [*last];
+        let step = receiver.receive(&mut last).unwrap();
+        let Some(Event::Message { payload, .. }) = step.event else { panic!("no message") };
+        assert_eq!(payload.into_vec().len(), SIZE);
+    });
+}
+
+#[test]
 fn memory_that_cannot_be_had_for_a_compressed_message_is_told() {
     // Noise, which becomes no shorter.
     let mut state = 1_u32;
@@ -239,19 +256,20 @@ fn memory_that_cannot_be_had_for_a_compressed_message_is_told() {
 
 // ---- compressed messages
 
-/// 1 MiB of zeros in a kilobyte: a literal, and then matches of 258 bytes.
-fn bomb() -> Vec<u8> {
+fn deflated(bytes: &[u8]) -> Vec<u8> {
     let mut output = Vec::new();
     let config = CompressorConfig { level: 9, ..CompressorConfig::default() };
-    let length = Compressor::new(config).expect("there is memory").compress(
-        &vec![0; 1 << 20],
-        true,
-        &mut output,
-    );
-    let length = length.unwrap_or_default();
-    assert!((1..1_100).contains(&length));
+    let mut compressor = Compressor::new(config).expect("there is memory");
+    let length = compressor.compress(bytes, true, &mut output).unwrap_or_default();
     output.truncate(length);
     output
+}
+
+/// 1 MiB of zeros in a kilobyte: a literal, and then matches of 258 bytes.
+fn bomb() -> Vec<u8> {
+    let bomb = deflated(&vec![0; 1 << 20]);
+    assert!((1..1_100).contains(&bomb.len()));
+    bomb
 }
 
 /// What an inflater takes, whatever the peer sends: a window of 32 KiB, tables, state.

@@ -1,9 +1,9 @@
 //! Memory that cannot be had.
 //!
 //! # Invariant that the `SAFETY:` notes cite
-//! - **F2 handed on**: a call that does not fail goes on to the system's allocator with the arguments that came.
+//! - **F2 handed on**: a call that does not fail goes on to the allocator behind, with the arguments that came.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 use std::ptr;
 
 use crate::at;
@@ -12,12 +12,12 @@ use crate::at;
 /// state of a compressor, with 490 KiB at most. What is longer has grown with a message, or with a queue.
 const LARGE: usize = 512 * 1024;
 
-/// An allocator in front of the system's. Blocks that shrink are no points: the system's allocator leaves one
-/// as it is before it fails there.
-pub struct Memory;
+/// An allocator in front of another one. Blocks that shrink are no points: one is left as it is before that
+/// fails.
+pub struct Memory<A>(pub A);
 
 // SAFETY: F2; a null pointer says that there is no memory, and a block that was to grow stays as it is.
-unsafe impl GlobalAlloc for Memory {
+unsafe impl<A: GlobalAlloc> GlobalAlloc for Memory<A> {
     /// # Safety
     /// That of the trait.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -25,7 +25,7 @@ unsafe impl GlobalAlloc for Memory {
             return ptr::null_mut();
         }
         // SAFETY: F2.
-        unsafe { System.alloc(layout) }
+        unsafe { self.0.alloc(layout) }
     }
 
     /// # Safety
@@ -35,7 +35,7 @@ unsafe impl GlobalAlloc for Memory {
             return ptr::null_mut();
         }
         // SAFETY: F2.
-        unsafe { System.alloc_zeroed(layout) }
+        unsafe { self.0.alloc_zeroed(layout) }
     }
 
     /// # Safety
@@ -45,13 +45,13 @@ unsafe impl GlobalAlloc for Memory {
             return ptr::null_mut();
         }
         // SAFETY: F2.
-        unsafe { System.realloc(start, layout, size) }
+        unsafe { self.0.realloc(start, layout, size) }
     }
 
     /// # Safety
     /// That of the trait.
     unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
         // SAFETY: F2.
-        unsafe { System.dealloc(start, layout) }
+        unsafe { self.0.dealloc(start, layout) }
     }
 }

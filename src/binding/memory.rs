@@ -15,8 +15,6 @@ use std::sync::Arc;
 
 use napi_sys as sys;
 
-use crate::release::release;
-
 /// Size of a shared memory block. A user who keeps one small message keeps one block, as with the
 /// read buffers of Node's own streams; larger blocks pin more, smaller ones are made more often.
 const BLOCK: usize = 64 * 1024;
@@ -162,8 +160,5 @@ impl Memory {
 
 unsafe extern "C" fn take_back(_env: sys::napi_env, _data: *mut c_void, hint: *mut c_void) {
     // SAFETY: N5: the box that `show` made.
-    let memory = unsafe { Box::from_raw(hint.cast::<Memory>()) };
-    if let Memory::Own(bytes) = *memory {
-        release(bytes);
-    }
+    drop(unsafe { Box::from_raw(hint.cast::<Memory>()) });
 }

@@ -14,19 +14,14 @@
 
 use core::mem;
 
-use super::{take, Phase, Receiver};
+use super::{room_for, take, Phase, Receiver};
 use crate::protocol::deflate::TAIL;
 use crate::protocol::frame::FrameHead;
-use crate::protocol::limits::MIN_MESSAGE_ALLOCATION;
 use crate::protocol::{mask, utf8, Event, Payload, ProtocolError};
 
-/// A message of more bytes gets room for `MAPPED`, if it may be so long and there is room.
+/// Shorter blocks and longer ones may have their memory from different places: one that shrinks below it
+/// has to move, for which there may be no memory.
 const LONG: usize = 1024 * 1024;
-
-/// A block of this size has a mapping of its own, in which only what was written to has memory, and which
-/// grows without being copied. In steps of twice the size 8 and 16 MiB are copied on the way there: 5 ms
-/// each, in which nobody else has his turn.
-const MAPPED: usize = 32 * 1024 * 1024;
 
 impl Receiver {
     /// Whether the message in progress is compressed.
@@ -150,30 +145,38 @@ impl Receiver {
         if !ends {
             return Ok((None, piece.len()));
         }
-        let mut message = mem::take(&mut self.buffer);
-        message.shrink_to_fit();
+        let message = shrink(mem::take(&mut self.buffer));
         Ok((Some(self.end_message(Payload::Owned(message))), piece.len()))
     }
 
-    /// Appends to a message whose length nobody has announced. The buffer doubles
-    /// until it is as long as a message may be, but for one large step.
+    /// Appends to a message whose length nobody has announced. The buffer grows to
+    /// powers of two until it is as long as a message may be.
     fn append_inflated(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
         let needed = self.buffer.len().saturating_add(bytes.len());
         if needed > self.buffer.capacity() {
             let limit = usize::try_from(self.max_payload).unwrap_or(usize::MAX);
-            let doubled = needed.saturating_mul(2).max(MIN_MESSAGE_ALLOCATION);
-            let large = if needed > LONG { doubled.max(MAPPED) } else { doubled };
-            let is_there = [large, doubled].into_iter().any(|room| {
-                let room = room.min(limit).max(needed);
-                self.buffer.try_reserve_exact(room.saturating_sub(self.buffer.len())).is_ok()
-            });
-            if !is_there {
+            let room = room_for(needed).min(limit).max(needed);
+            if self.buffer.try_reserve_exact(room.saturating_sub(self.buffer.len())).is_err() {
                 return Err(ProtocolError::UnsupportedMessageLength);
             }
         }
         self.buffer.extend_from_slice(bytes);
         Ok(())
     }
+}
+
+/// Gives back what a message does not need, if that can be done.
+fn shrink(message: Vec<u8>) -> Vec<u8> {
+    let mut exact = Vec::new();
+    if message.capacity() < LONG || message.len() >= LONG {
+        exact = message;
+        exact.shrink_to_fit();
+    } else if exact.try_reserve_exact(message.len()).is_ok() {
+        exact.extend_from_slice(&message);
+    } else {
+        exact = message;
+    }
+    exact
 }
 
 /// Returns how long a frame of a compressed message may be: what cannot be

@@ -164,18 +164,13 @@ impl Receiver {
         }
     }
 
-    /// Returns the bytes of heap held for a message or control frame in progress. Of room for what is
-    /// inflated, only what was written to counts: the rest has no memory.
+    /// Returns the bytes of heap held for a message or control frame in progress.
     pub fn retained(&self) -> usize {
         let control = match self.control {
             Some(_) => size_of::<ControlBuffer>(),
             None => 0,
         };
-        let buffer = match self.is_inflating() {
-            true => self.buffer.len(),
-            false => self.buffer.capacity(),
-        };
-        buffer.saturating_add(control)
+        self.buffer.capacity().saturating_add(control)
     }
 
     /// As `retained`, with the state of the decompressor if a compressed message is in progress.
@@ -427,7 +422,7 @@ impl Receiver {
     fn reserve(&mut self, count: usize, fin: bool, remaining: u64) -> Result<(), ProtocolError> {
         let needed = self.buffer.len().saturating_add(count);
         if needed > self.buffer.capacity() {
-            let doubled = needed.saturating_mul(2).max(MIN_MESSAGE_ALLOCATION);
+            let doubled = room_for(needed);
             let end = if fin {
                 needed.saturating_add(usize::try_from(remaining).unwrap_or(usize::MAX))
             } else {
@@ -504,6 +499,12 @@ impl fmt::Debug for Receiver {
             .field("concluded", &self.is_concluded())
             .finish_non_exhaustive()
     }
+}
+
+/// Returns how much room a message gets that needs `needed` bytes: as much as others have had that were about as
+/// long, so that memory can be used again.
+fn room_for(needed: usize) -> usize {
+    needed.checked_next_power_of_two().unwrap_or(usize::MAX).max(MIN_MESSAGE_ALLOCATION)
 }
 
 /// Splits up to `count` bytes off the front of `input`.

@@ -2,8 +2,7 @@
 //!
 //! Once the head of a long frame has been seen, what follows is payload: a
 //! caller can read it into the message itself, and save the copy from a buffer
-//! of its own. The message gets room for as much as has arrived, so that it
-//! doubles with each read, as it does otherwise.
+//! of its own. The message grows as it does otherwise.
 
 use super::{Phase, Receiver};
 use crate::protocol::{mask, Event, Payload, ProtocolError, Role};
@@ -11,6 +10,8 @@ use crate::protocol::{mask, Event, Payload, ProtocolError, Role};
 /// What is left of a frame is read to its place if it is this long: less is cheaper to copy than to
 /// read by a call of its own, while other frames wait behind it.
 const MIN_ROOM: usize = 16 * 1024;
+/// With less room than this the message gets more, before it is full.
+const MIN_SPARE: usize = 4 * 1024;
 /// The most that is lent at once: what other connections may wait for.
 const MAX_ROOM: usize = 256 * 1024;
 
@@ -19,18 +20,15 @@ impl Receiver {
     /// uncompressed data frame comes next. How many were is then told to `take_room`; nothing else may
     /// be called before.
     pub fn room(&mut self) -> Option<(&mut Vec<u8>, usize)> {
-        let Phase::Payload { remaining, .. } = self.phase else { return None };
+        let Phase::Payload { remaining, fin, .. } = self.phase else { return None };
         let due = usize::try_from(remaining).ok()?;
         let start = self.buffer.len();
         // A control frame is always shorter.
         if due < MIN_ROOM || start == 0 || self.is_inflating() {
             return None;
         }
-        if self.buffer.capacity().saturating_sub(start) < MIN_ROOM {
-            // The buffer doubles, whatever is lent of it: growing by steps would copy it each time.
-            // Without memory the bytes come the other way, which fails the message.
-            self.buffer.try_reserve_exact(start.max(MIN_ROOM).min(due)).ok()?;
-        }
+        // Without memory the bytes come the other way, which fails the message.
+        self.reserve(MIN_SPARE, fin, remaining.saturating_sub(MIN_SPARE as u64)).ok()?;
         let spare = self.buffer.capacity().saturating_sub(start);
         Some((&mut self.buffer, spare.min(due).min(MAX_ROOM)))
     }

@@ -1,0 +1,354 @@
+//! Memory of large blocks (Linux).
+//!
+//! The system's allocator serves what is smaller. Its large blocks hold the loop up: one that grows is copied to
+//! fresh pages, two thousand for 8 MiB, and when much is free at the end of the heap, whoever frees the next
+//! block gives all of it back. Each takes several milliseconds, and a garbage collection finds several long
+//! messages at once.
+//!
+//! Here a large block is a mapping of its own. One that is freed is kept for the next that needs about as much,
+//! whose pages are there already: a message that grows goes on in what another one has left. What nobody has
+//! taken for a while is given back by a thread, in pieces: to give back a mapping as a whole would hold the loop
+//! up as well, where that wants to map memory.
+//!
+//! # Invariants that the `SAFETY:` notes cite
+//!
+//! - **A1 caller**: the contract of [`GlobalAlloc`]: a layout has a size above 0, and a block that is passed in
+//!   came from here, with the layout that is passed in.
+//! - **A2 mapping**: a large block begins [`HEADER`] bytes behind the start of a mapping, whose length is the first
+//!   word in there. The mapping belongs to the block alone, and has room for both.
+//! - **A3 kept**: a mapping in [`KEPT`] belongs to the list alone, and to whoever takes it out after that.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::VecDeque;
+use std::mem::{self, MaybeUninit};
+use std::ptr;
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// Smaller blocks are the system's.
+const LARGE: usize = 1 << 20;
+
+/// How far behind the start of its mapping a block begins: a cache line, so that every usual alignment is kept.
+const HEADER: usize = 64;
+
+/// Mappings are a multiple of it long, and every size of pages divides it.
+const GRAIN: usize = 64 << 10;
+
+/// A longer block is not copied when it grows: the kernel moves its pages to where there is room, and the rest
+/// comes as it is written to. To copy 8 MiB takes a millisecond or two.
+const LONG: usize = 8 << 20;
+
+/// Above it, what has been kept longest is given back at once. A garbage collection finds a few hundred
+/// mebibytes where messages are long, all of which the next ones can use.
+const MOST: usize = 256 << 20;
+
+/// Above it, whoever frees a block gives it back by himself: the thread does not get done.
+const FAR_TOO_MUCH: usize = 8 * MOST;
+
+/// What is kept once or twice as long is given back. On a busy loop garbage collections are not that far apart.
+const WHILE: Duration = Duration::from_millis(500);
+
+/// What is given back at a time, and what that is aligned to: a large page, which need not be split.
+const PIECE: usize = 2 << 20;
+
+/// Allocates large blocks, and leaves all others to the system.
+pub(crate) struct Allocator;
+
+// SAFETY: a large block has a mapping to itself (A2), all others are the system's. Which of them one is only
+// depends on its layout (A1).
+unsafe impl GlobalAlloc for Allocator {
+    /// # Safety
+    /// That of the trait.
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if !is_large(layout) {
+            // SAFETY: A1.
+            return unsafe { System.alloc(layout) };
+        }
+        let len = length_for(layout.size());
+        take(len).or_else(|| Mapping::new(len)).map_or(ptr::null_mut(), Mapping::into_block)
+    }
+
+    /// # Safety
+    /// That of the trait.
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if !is_large(layout) {
+            // SAFETY: A1.
+            return unsafe { System.alloc_zeroed(layout) };
+        }
+        Mapping::new(length_for(layout.size())).map_or(ptr::null_mut(), Mapping::into_block)
+    }
+
+    /// # Safety
+    /// That of the trait.
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        if !is_large(layout) {
+            // SAFETY: A1.
+            return unsafe { System.dealloc(block, layout) };
+        }
+        // SAFETY: A1.
+        keep(unsafe { Mapping::of(block) });
+    }
+
+    /// # Safety
+    /// That of the trait.
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: A1: with its alignment, the size does not overflow.
+        let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+        match (is_large(layout), is_large(wanted)) {
+            // SAFETY: A1.
+            (false, false) => unsafe { System.realloc(block, layout, size) },
+            // SAFETY: A1.
+            (true, true) => resize(unsafe { Mapping::of(block) }, layout.size(), size)
+                .map_or(ptr::null_mut(), Mapping::into_block),
+            _ => {
+                // SAFETY: A1.
+                let new = unsafe { self.alloc(wanted) };
+                if !new.is_null() {
+                    // SAFETY: A1: both have as much, and are not the same.
+                    unsafe { ptr::copy_nonoverlapping(block, new, layout.size().min(size)) };
+                    // SAFETY: A1.
+                    unsafe { self.dealloc(block, layout) };
+                }
+                new
+            }
+        }
+    }
+}
+
+fn is_large(layout: Layout) -> bool {
+    layout.size() >= LARGE && layout.align() <= HEADER
+}
+
+/// How long the mapping of a block is. A layout ends far below where this would overflow.
+fn length_for(size: usize) -> usize {
+    (size + HEADER).next_multiple_of(GRAIN)
+}
+
+/// Makes a block of `size` bytes of one of `old` bytes. Where there is no memory, that one stays as it is.
+fn resize(mapping: Mapping, old: usize, size: usize) -> Option<Mapping> {
+    let len = length_for(size);
+    if len <= mapping.len {
+        return Some(mapping.shrink(len));
+    }
+    if old > LONG {
+        return mapping.grow(len);
+    }
+    let Some(kept) = take(len) else { return mapping.grow(len) };
+    // SAFETY: A2 and A3: each belongs to us alone, and has room for the block.
+    unsafe { ptr::copy_nonoverlapping(mapping.start, kept.start, HEADER + old) };
+    keep(mapping);
+    Some(kept)
+}
+
+/// Memory from the kernel. Who has it owns it.
+struct Mapping {
+    start: *mut u8,
+    len: usize,
+}
+
+// SAFETY: it owns what it points at.
+unsafe impl Send for Mapping {}
+
+impl Mapping {
+    /// Maps `len` bytes, all zeros. Where that fails, what is kept is given back for it.
+    fn new(len: usize) -> Option<Self> {
+        with_memory(|| {
+            let (access, kind) =
+                (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+            // SAFETY: a new mapping, wherever there is room.
+            unsafe { libc::mmap(ptr::null_mut(), len, access, kind, -1, 0) }
+        })
+        .map(|start| Self { start, len })
+    }
+
+    /// The mapping of a block.
+    ///
+    /// # Safety
+    /// `block` is a large one, and is not used any more.
+    unsafe fn of(block: *mut u8) -> Self {
+        // SAFETY: A2.
+        let start = unsafe { block.sub(HEADER) };
+        // SAFETY: A2.
+        let len = unsafe { start.cast::<usize>().read() };
+        Self { start, len }
+    }
+
+    /// The block in it.
+    fn into_block(self) -> *mut u8 {
+        // SAFETY: A2: it is ours, has room for the header, and begins with a page.
+        unsafe { self.start.cast::<usize>().write(self.len) };
+        // SAFETY: as above.
+        unsafe { self.start.add(HEADER) }
+    }
+
+    /// Lets the kernel move it to where `len` bytes have room.
+    fn grow(self, len: usize) -> Option<Self> {
+        // SAFETY: A1: nobody uses the block but the caller, for whom it stays where it is if this fails.
+        with_memory(|| unsafe {
+            libc::mremap(self.start.cast(), self.len, len, libc::MREMAP_MAYMOVE)
+        })
+        .map(|start| Self { start, len })
+    }
+
+    /// Whether it serves where `len` bytes are needed, with a quarter too many at most.
+    fn is_about(&self, len: usize) -> bool {
+        (len..=len + len / 4).contains(&self.len)
+    }
+
+    /// Gives back what is behind `len` bytes, if that is much. It is kept if it serves for a block.
+    fn shrink(self, len: usize) -> Self {
+        if self.is_about(len) {
+            return self;
+        }
+        // SAFETY: A2: it is longer than `len`.
+        let start = unsafe { self.start.add(len) };
+        let rest = Self { start, len: self.len - len };
+        if rest.len < length_for(LARGE) {
+            rest.unmap();
+        } else {
+            keep(rest);
+        }
+        Self { len, ..self }
+    }
+
+    /// Gives it back.
+    fn unmap(self) {
+        // SAFETY: A2: whole pages that are ours alone.
+        unsafe { libc::munmap(self.start.cast(), self.len) };
+    }
+
+    /// Gives it back in pieces: the lock of the address space is kept for some tenths of a millisecond each.
+    fn unmap_slowly(self) {
+        let mut offset = 0;
+        while offset < self.len {
+            // SAFETY: A2: within it.
+            let start = unsafe { self.start.add(offset) };
+            let len = (PIECE - start.addr() % PIECE).min(self.len - offset);
+            // SAFETY: A2: whole pages that are ours alone.
+            unsafe { libc::madvise(start.cast(), len, libc::MADV_DONTNEED) };
+            offset += len;
+        }
+        self.unmap();
+    }
+}
+
+/// Asks the kernel for memory, and once more without what is kept if it has none.
+fn with_memory(ask: impl Fn() -> *mut libc::c_void) -> Option<*mut u8> {
+    let is_there = |start: &*mut libc::c_void| *start != libc::MAP_FAILED;
+    let again = || {
+        let all = lock().take_all();
+        all.into_iter().for_each(|(mapping, _)| mapping.unmap());
+        Some(ask()).filter(is_there)
+    };
+    Some(ask()).filter(is_there).or_else(again).map(|start| start.cast())
+}
+
+/// Mappings that are free.
+struct Kept {
+    /// With the span of time in which each came; what came first is in front.
+    free: VecDeque<(Mapping, u32)>,
+    bytes: usize,
+    /// Counts spans of [`WHILE`] in which anything was kept.
+    now: u32,
+    /// Whether the thread waits for the first one.
+    is_asleep: bool,
+}
+
+/// What is done under the lock allocates no large block: the list itself is short.
+const _: () = assert!(2 * size_of::<(Mapping, u32)>() * (FAR_TOO_MUCH / LARGE) < LARGE);
+
+impl Kept {
+    fn take_all(&mut self) -> VecDeque<(Mapping, u32)> {
+        self.bytes = 0;
+        mem::take(&mut self.free)
+    }
+}
+
+static KEPT: Mutex<Kept> =
+    Mutex::new(Kept { free: VecDeque::new(), bytes: 0, now: 0, is_asleep: false });
+
+/// Wakes the thread.
+static WORK: Condvar = Condvar::new();
+
+fn lock() -> MutexGuard<'static, Kept> {
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes what was kept last of what serves for `len` bytes: it may still be in the processor's caches.
+fn take(len: usize) -> Option<Mapping> {
+    let mut kept = lock();
+    let at = kept.free.iter().rposition(|(mapping, _)| mapping.is_about(len))?;
+    let (mapping, _) = kept.free.remove(at)?;
+    kept.bytes -= mapping.len;
+    Some(mapping)
+}
+
+/// Keeps a mapping for whoever needs one, or for the thread to give it back.
+fn keep(mapping: Mapping) {
+    if !has_thread() {
+        return mapping.unmap();
+    }
+    let mut kept = lock();
+    if kept.bytes + mapping.len > FAR_TOO_MUCH || kept.free.try_reserve(1).is_err() {
+        drop(kept);
+        return mapping.unmap();
+    }
+    kept.bytes += mapping.len;
+    let now = kept.now;
+    kept.free.push_back((mapping, now));
+    if mem::take(&mut kept.is_asleep) || kept.bytes > MOST {
+        drop(kept);
+        WORK.notify_one();
+    }
+}
+
+/// Whether there is a thread that gives back. It is started when it is first needed, and lasts as long as the
+/// process.
+fn has_thread() -> bool {
+    static HAS_THREAD: OnceLock<bool> = OnceLock::new();
+    *HAS_THREAD.get_or_init(|| {
+        let thread = thread::Builder::new().name("uvws-memory".into()).stack_size(128 * 1024);
+        let work = || {
+            block_signals();
+            loop {
+                next_to_give_back().unmap_slowly();
+            }
+        };
+        thread.spawn(work).is_ok()
+    })
+}
+
+/// Leaves the signals of the process to its other threads.
+fn block_signals() {
+    let mut all = MaybeUninit::uninit();
+    // SAFETY: writes as much of the set as `pthread_sigmask` reads.
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    // SAFETY: the set was written just now; the former one is not asked for.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), ptr::null_mut()) };
+}
+
+/// Waits until a mapping is to be given back.
+fn next_to_give_back() -> Mapping {
+    let mut kept = lock();
+    loop {
+        let Kept { free, bytes, now, .. } = &mut *kept;
+        let is_due = |(_, since): &(Mapping, u32)| *bytes > MOST || now.wrapping_sub(*since) > 1;
+        let due = if free.front().is_some_and(is_due) { free.pop_front() } else { None };
+        if let Some((mapping, _)) = due {
+            *bytes -= mapping.len;
+            return mapping;
+        }
+        kept = if kept.free.is_empty() {
+            kept.is_asleep = true;
+            WORK.wait(kept).unwrap_or_else(PoisonError::into_inner)
+        } else {
+            let (mut kept, wait) =
+                WORK.wait_timeout(kept, WHILE).unwrap_or_else(PoisonError::into_inner);
+            if wait.timed_out() {
+                kept.now = kept.now.wrapping_add(1);
+            }
+            kept
+        };
+    }
+}

@@ -1,0 +1,221 @@
+//! The allocator of large blocks: what is in a block stays there while it grows, shrinks and moves, blocks are
+//! apart, what was freed serves again, and what nobody takes is given back.
+
+#![cfg(target_os = "linux")]
+
+#[path = "../src/allocator.rs"]
+mod allocator;
+
+use std::fs;
+use std::hint::black_box;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+#[global_allocator]
+static ALLOCATOR: allocator::Allocator = allocator::Allocator;
+
+const MIB: usize = 1 << 20;
+
+/// What is kept is the process's: one test at a time, each after what the last one has left was given back.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    thread::sleep(Duration::from_millis(1500));
+    one
+}
+
+/// Address space and resident memory in bytes.
+fn memory() -> [usize; 2] {
+    let statm = fs::read_to_string("/proc/self/statm").expect("Linux");
+    let mut pages = statm.split(' ').map(|pages| pages.parse::<usize>().expect("a number"));
+    // SAFETY: asks for a number.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+    [(); 2].map(|()| page * pages.next().expect("two of seven"))
+}
+
+fn mapped() -> usize {
+    memory()[0]
+}
+
+fn resident() -> usize {
+    memory()[1]
+}
+
+/// Numbers that are the same in each run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        ((self.0 >> 33) as usize) % end
+    }
+}
+
+/// A block that knows what is in it: its mark at both ends of each page.
+struct Marked {
+    bytes: Vec<u8>,
+    mark: u8,
+}
+
+impl Marked {
+    fn new(size: usize, mark: u8) -> Self {
+        let mut marked = Self { bytes: Vec::new(), mark };
+        marked.resize(size);
+        marked
+    }
+
+    /// Sets length and capacity.
+    fn resize(&mut self, size: usize) {
+        let old = self.bytes.len();
+        self.bytes.truncate(size);
+        self.bytes.shrink_to(size);
+        self.bytes.reserve_exact(size - self.bytes.len());
+        // Not written to before: what is there is for the checks to find.
+        self.bytes.resize(size, self.mark);
+        assert!(old.min(size) <= self.bytes.len());
+        self.check();
+    }
+
+    fn check(&self) {
+        for page in self.bytes.chunks(4096) {
+            assert!(page.first() == Some(&self.mark) && page.last() == Some(&self.mark));
+        }
+    }
+}
+
+fn work(seed: u64, steps: usize) {
+    let mut numbers = Numbers(seed);
+    let mut blocks: Vec<Marked> = Vec::new();
+    for step in 0..steps {
+        let size = match numbers.below(4) {
+            0 => numbers.below(MIB),
+            1 => MIB - 2 + numbers.below(4),
+            2 => 1 << (18 + numbers.below(7)),
+            _ => numbers.below(24 * MIB),
+        };
+        let at = numbers.below(8);
+        match (blocks.len() > at, numbers.below(3)) {
+            (true, 0) => drop(blocks.swap_remove(at)),
+            (true, 1) => blocks[at].resize(size),
+            _ if blocks.len() < 8 => blocks.push(Marked::new(size, step as u8)),
+            _ => {}
+        }
+        blocks.iter().for_each(Marked::check);
+    }
+}
+
+#[test]
+fn blocks_keep_what_is_in_them() {
+    let _alone = alone();
+    work(1, 500);
+}
+
+#[test]
+fn threads_share_what_is_free() {
+    let _alone = alone();
+    thread::scope(|scope| {
+        for seed in 2..5 {
+            scope.spawn(move || work(seed, 150));
+        }
+    });
+}
+
+#[test]
+fn zeroed_blocks_are_zeros_in_used_memory() {
+    let _alone = alone();
+    for _ in 0..10 {
+        drop(black_box(vec![7_u8; 3 * MIB]));
+        assert!(black_box(vec![0_u8; 3 * MIB]).iter().all(|byte| *byte == 0));
+    }
+}
+
+#[test]
+fn blocks_are_aligned_as_asked() {
+    let _alone = alone();
+    #[repr(align(4096))]
+    #[derive(Clone)]
+    struct Page([u8; 4096]);
+    #[repr(align(64))]
+    #[derive(Clone)]
+    struct Line([u8; 64]);
+    let mut pages = vec![Page([1; 4096]); 1024];
+    let mut lines = vec![Line([1; 64]); 65_536];
+    assert_eq!((pages.as_ptr().addr() % 4096, lines.as_ptr().addr() % 64), (0, 0));
+    lines.reserve_exact(65_536);
+    pages.reserve_exact(1024);
+    assert_eq!((pages.as_ptr().addr() % 4096, lines.as_ptr().addr() % 64), (0, 0));
+    assert!(pages.iter().all(|page| page.0[0] == 1) && lines.iter().all(|line| line.0[0] == 1));
+}
+
+#[test]
+fn a_block_is_used_again_and_then_given_back() {
+    let _alone = alone();
+    let size = 24 * MIB;
+    let first = black_box(vec![1_u8; size]);
+    let address = first.as_ptr();
+    drop(first);
+    let second: Vec<u8> = black_box(Vec::with_capacity(size));
+    assert_eq!(second.as_ptr(), address);
+    let with = resident();
+    drop(second);
+    assert!(with.saturating_sub(resident()) < 4 * MIB, "given back at once");
+    let end = Instant::now() + Duration::from_secs(20);
+    while with.saturating_sub(resident()) < 20 * MIB {
+        assert!(Instant::now() < end, "never given back");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn more_than_may_be_kept_is_given_back_soon() {
+    let _alone = alone();
+    let before = resident();
+    let blocks: Vec<_> = (0..40).map(|_| black_box(vec![1_u8; 32 * MIB])).collect();
+    assert!(resident() - before > 1200 * MIB);
+    drop(blocks);
+    let begun = Instant::now();
+    while resident() > before + 700 * MIB {
+        assert!(begun.elapsed() < Duration::from_secs(20), "never given back");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn what_cannot_be_had_is_an_error_and_leaves_the_block() {
+    let _alone = alone();
+    let mut block = Marked::new(2 * MIB, 9);
+    assert!(block.bytes.try_reserve_exact(1 << 46).is_err());
+    assert!(Vec::<u8>::new().try_reserve_exact(1 << 46).is_err());
+    assert!(Vec::<u8>::new().try_reserve_exact(isize::MAX as usize - 1).is_err());
+    block.check();
+    block.resize(20 * MIB);
+}
+
+fn limit_address_space(soft: libc::rlim_t) -> libc::rlim_t {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes the limit to where there is room for one.
+    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) }, 0);
+    let former = limit.rlim_cur;
+    limit.rlim_cur = soft;
+    // SAFETY: reads a limit.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) }, 0);
+    former
+}
+
+#[test]
+fn what_is_kept_is_given_back_where_memory_runs_out() {
+    let _alone = alone();
+    let mut grows = Marked::new(10 * MIB, 3);
+    for is_new in [true, false] {
+        drop(black_box(vec![1_u8; 200 * MIB]));
+        let former = limit_address_space((mapped() + 50 * MIB) as libc::rlim_t);
+        let outcome = match is_new {
+            true => Vec::<u8>::new().try_reserve_exact(150 * MIB),
+            false => grows.bytes.try_reserve_exact(150 * MIB),
+        };
+        limit_address_space(former);
+        assert_eq!(outcome, Ok(()));
+    }
+    grows.check();
+}
