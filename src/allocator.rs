@@ -26,7 +26,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Smaller blocks are the system's.
+/// Smaller blocks are the system's. `protocol::receiver::inflating` shrinks no message from above it to below.
 const LARGE: usize = 1 << 20;
 
 /// How far behind the start of its mapping a block begins: a cache line, so that every usual alignment is kept.
@@ -63,7 +63,7 @@ unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if !is_large(layout) {
             // SAFETY: A1.
-            return unsafe { System.alloc(layout) };
+            return insist(|| unsafe { System.alloc(layout) });
         }
         let len = length_for(layout.size());
         take(len).or_else(|| Mapping::new(len)).map_or(ptr::null_mut(), Mapping::into_block)
@@ -74,7 +74,7 @@ unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         if !is_large(layout) {
             // SAFETY: A1.
-            return unsafe { System.alloc_zeroed(layout) };
+            return insist(|| unsafe { System.alloc_zeroed(layout) });
         }
         Mapping::new(length_for(layout.size())).map_or(ptr::null_mut(), Mapping::into_block)
     }
@@ -97,7 +97,7 @@ unsafe impl GlobalAlloc for Allocator {
         let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
         match (is_large(layout), is_large(wanted)) {
             // SAFETY: A1.
-            (false, false) => unsafe { System.realloc(block, layout, size) },
+            (false, false) => insist(|| unsafe { System.realloc(block, layout, size) }),
             // SAFETY: A1.
             (true, true) => resize(unsafe { Mapping::of(block) }, layout.size(), size)
                 .map_or(ptr::null_mut(), Mapping::into_block),
@@ -151,15 +151,14 @@ struct Mapping {
 unsafe impl Send for Mapping {}
 
 impl Mapping {
-    /// Maps `len` bytes, all zeros. Where that fails, what is kept is given back for it.
+    /// Maps `len` bytes, all zeros.
     fn new(len: usize) -> Option<Self> {
-        with_memory(|| {
-            let (access, kind) =
-                (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-            // SAFETY: a new mapping, wherever there is room.
-            unsafe { libc::mmap(ptr::null_mut(), len, access, kind, -1, 0) }
-        })
-        .map(|start| Self { start, len })
+        let (access, kind) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping, wherever there is room.
+        let map = || unsafe { libc::mmap(ptr::null_mut(), len, access, kind, -1, 0) };
+        let start = insist(|| or_null(map()));
+        (!start.is_null()).then_some(Self { start, len })
     }
 
     /// The mapping of a block.
@@ -184,11 +183,11 @@ impl Mapping {
 
     /// Lets the kernel move it to where `len` bytes have room.
     fn grow(self, len: usize) -> Option<Self> {
+        let (from, old) = (self.start.cast(), self.len);
         // SAFETY: A1: nobody uses the block but the caller, for whom it stays where it is if this fails.
-        with_memory(|| unsafe {
-            libc::mremap(self.start.cast(), self.len, len, libc::MREMAP_MAYMOVE)
-        })
-        .map(|start| Self { start, len })
+        let remap = || unsafe { libc::mremap(from, old, len, libc::MREMAP_MAYMOVE) };
+        let start = insist(|| or_null(remap()));
+        (!start.is_null()).then_some(Self { start, len })
     }
 
     /// Whether it serves where `len` bytes are needed, with a quarter too many at most.
@@ -233,15 +232,35 @@ impl Mapping {
     }
 }
 
-/// Asks the kernel for memory, and once more without what is kept if it has none.
-fn with_memory(ask: impl Fn() -> *mut libc::c_void) -> Option<*mut u8> {
-    let is_there = |start: &*mut libc::c_void| *start != libc::MAP_FAILED;
-    let again = || {
-        let all = lock().take_all();
-        all.into_iter().for_each(|(mapping, _)| mapping.unmap());
-        Some(ask()).filter(is_there)
-    };
-    Some(ask()).filter(is_there).or_else(again).map(|start| start.cast())
+/// Asks for memory, and once more without what is kept if there is none.
+#[inline]
+fn insist(ask: impl Fn() -> *mut u8) -> *mut u8 {
+    let start = ask();
+    if start.is_null() && give_all_back() {
+        return ask();
+    }
+    start
+}
+
+/// Gives back what is kept, if there is any. Whoever has the lock needs memory for the list itself: not for that.
+#[cold]
+fn give_all_back() -> bool {
+    let Ok(mut kept) = KEPT.try_lock() else { return false };
+    kept.bytes = 0;
+    let all = mem::take(&mut kept.free);
+    drop(kept);
+    let is_any = !all.is_empty();
+    all.into_iter().for_each(|(mapping, _)| mapping.unmap());
+    is_any
+}
+
+/// A call of the kernel's, where it has no memory: null.
+fn or_null(start: *mut libc::c_void) -> *mut u8 {
+    if start == libc::MAP_FAILED {
+        ptr::null_mut()
+    } else {
+        start.cast()
+    }
 }
 
 /// Mappings that are free.
@@ -257,13 +276,6 @@ struct Kept {
 
 /// What is done under the lock allocates no large block: the list itself is short.
 const _: () = assert!(2 * size_of::<(Mapping, u32)>() * (FAR_TOO_MUCH / LARGE) < LARGE);
-
-impl Kept {
-    fn take_all(&mut self) -> VecDeque<(Mapping, u32)> {
-        self.bytes = 0;
-        mem::take(&mut self.free)
-    }
-}
 
 static KEPT: Mutex<Kept> =
     Mutex::new(Kept { free: VecDeque::new(), bytes: 0, now: 0, is_asleep: false });
@@ -304,7 +316,7 @@ fn keep(mapping: Mapping) {
 }
 
 /// Whether there is a thread that gives back. It is started when it is first needed, and lasts as long as the
-/// process.
+/// process. Without it nothing is kept.
 fn has_thread() -> bool {
     static HAS_THREAD: OnceLock<bool> = OnceLock::new();
     *HAS_THREAD.get_or_init(|| {

@@ -21,7 +21,14 @@ const MIB: usize = 1 << 20;
 fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    thread::sleep(Duration::from_millis(1500));
+    let mut settled = (resident(), Instant::now());
+    while settled.1.elapsed() < Duration::from_millis(1500) {
+        thread::sleep(Duration::from_millis(20));
+        let now = resident();
+        if now.abs_diff(settled.0) >= MIB {
+            settled = (now, Instant::now());
+        }
+    }
     one
 }
 
@@ -152,14 +159,21 @@ fn blocks_are_aligned_as_asked() {
 fn a_block_is_used_again_and_then_given_back() {
     let _alone = alone();
     let size = 24 * MIB;
-    let first = black_box(vec![1_u8; size]);
-    let address = first.as_ptr();
-    drop(first);
-    let second: Vec<u8> = black_box(Vec::with_capacity(size));
-    assert_eq!(second.as_ptr(), address);
-    let with = resident();
-    drop(second);
-    assert!(with.saturating_sub(resident()) < 4 * MIB, "given back at once");
+    // It is kept for half a second at least. A machine that stands still for as long is to try again.
+    let with = (0..5).find_map(|_| {
+        let first = black_box(vec![1_u8; size]);
+        let (address, begun) = (first.as_ptr(), Instant::now());
+        drop(first);
+        let second: Vec<u8> = black_box(Vec::with_capacity(size));
+        let is_same = second.as_ptr() == address;
+        let with = resident();
+        drop(second);
+        let is_kept = with.saturating_sub(resident()) < 4 * MIB;
+        let is_in_time = begun.elapsed() < Duration::from_millis(300);
+        assert!(!is_in_time || is_same && is_kept);
+        is_in_time.then_some(with)
+    });
+    let with = with.expect("one try in time");
     let end = Instant::now() + Duration::from_secs(20);
     while with.saturating_sub(resident()) < 20 * MIB {
         assert!(Instant::now() < end, "never given back");
@@ -171,11 +185,11 @@ fn a_block_is_used_again_and_then_given_back() {
 fn more_than_may_be_kept_is_given_back_soon() {
     let _alone = alone();
     let before = resident();
-    let blocks: Vec<_> = (0..40).map(|_| black_box(vec![1_u8; 32 * MIB])).collect();
-    assert!(resident() - before > 1200 * MIB);
+    let blocks: Vec<_> = (0..12).map(|_| black_box(vec![1_u8; 32 * MIB])).collect();
+    assert!(resident() > before + 380 * MIB);
     drop(blocks);
     let begun = Instant::now();
-    while resident() > before + 700 * MIB {
+    while resident() > before + 320 * MIB {
         assert!(begun.elapsed() < Duration::from_secs(20), "never given back");
         thread::sleep(Duration::from_millis(5));
     }
@@ -185,9 +199,10 @@ fn more_than_may_be_kept_is_given_back_soon() {
 fn what_cannot_be_had_is_an_error_and_leaves_the_block() {
     let _alone = alone();
     let mut block = Marked::new(2 * MIB, 9);
-    assert!(block.bytes.try_reserve_exact(1 << 46).is_err());
-    assert!(Vec::<u8>::new().try_reserve_exact(1 << 46).is_err());
-    assert!(Vec::<u8>::new().try_reserve_exact(isize::MAX as usize - 1).is_err());
+    for too_much in [isize::MAX as usize / 2, isize::MAX as usize - 20 * MIB] {
+        assert!(block.bytes.try_reserve_exact(too_much).is_err());
+        assert!(Vec::<u8>::new().try_reserve_exact(too_much).is_err());
+    }
     block.check();
     block.resize(20 * MIB);
 }
@@ -203,19 +218,32 @@ fn limit_address_space(soft: libc::rlim_t) -> libc::rlim_t {
     former
 }
 
+/// Leaves 40 MiB of address space while `work` is done, and 200 more that are kept.
+fn with_little_memory<T>(work: impl FnOnce() -> T) -> T {
+    let kept = black_box(vec![1_u8; 200 * MIB]);
+    let former = limit_address_space((mapped() + 40 * MIB) as libc::rlim_t);
+    drop(kept);
+    let result = work();
+    limit_address_space(former);
+    result
+}
+
 #[test]
 fn what_is_kept_is_given_back_where_memory_runs_out() {
     let _alone = alone();
     let mut grows = Marked::new(10 * MIB, 3);
-    for is_new in [true, false] {
-        drop(black_box(vec![1_u8; 200 * MIB]));
-        let former = limit_address_space((mapped() + 50 * MIB) as libc::rlim_t);
-        let outcome = match is_new {
-            true => Vec::<u8>::new().try_reserve_exact(150 * MIB),
-            false => grows.bytes.try_reserve_exact(150 * MIB),
-        };
-        limit_address_space(former);
-        assert_eq!(outcome, Ok(()));
-    }
+    let new = with_little_memory(|| Vec::<u8>::new().try_reserve_exact(150 * MIB));
+    let grown = with_little_memory(|| grows.bytes.try_reserve_exact(150 * MIB));
+    // Small blocks, of which 60 MiB are more than the system has left.
+    let small = with_little_memory(|| {
+        let mut blocks = Vec::with_capacity(80);
+        for _ in 0..80 {
+            let mut block = Vec::<u8>::new();
+            block.try_reserve_exact(MIB * 3 / 4)?;
+            blocks.push(block);
+        }
+        Ok(())
+    });
+    assert_eq!([new, grown, small], [Ok(()), Ok(()), Ok(())]);
     grows.check();
 }

@@ -19,8 +19,8 @@ use crate::protocol::deflate::TAIL;
 use crate::protocol::frame::FrameHead;
 use crate::protocol::{mask, utf8, Event, Payload, ProtocolError};
 
-/// Shorter blocks and longer ones may have their memory from different places: one that shrinks below it
-/// has to move, for which there may be no memory.
+/// Where blocks begin to have their memory from somewhere else (src/allocator.rs): one that shrinks below it has
+/// to move, for which there may be no memory.
 const LONG: usize = 1024 * 1024;
 
 impl Receiver {
