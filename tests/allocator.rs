@@ -234,10 +234,10 @@ fn what_is_kept_is_given_back_where_memory_runs_out() {
     let mut grows = Marked::new(10 * MIB, 3);
     let new = with_little_memory(|| Vec::<u8>::new().try_reserve_exact(150 * MIB));
     let grown = with_little_memory(|| grows.bytes.try_reserve_exact(150 * MIB));
-    // Small blocks, of which 60 MiB are more than the system has left.
+    // Small blocks, more than three times of what the system has left.
     let small = with_little_memory(|| {
-        let mut blocks = Vec::with_capacity(80);
-        for _ in 0..80 {
+        let mut blocks = Vec::with_capacity(200);
+        for _ in 0..200 {
             let mut block = Vec::<u8>::new();
             block.try_reserve_exact(MIB * 3 / 4)?;
             blocks.push(block);
