@@ -8,12 +8,12 @@
 //! Here a large block is a mapping of its own. One that is freed is kept for the next that needs about as much,
 //! whose pages are there already: a message that grows goes on in what another one has left. What nobody has
 //! taken for a while is given back by a thread, in pieces: to give back a mapping as a whole would hold the loop
-//! up as well, where that wants to map memory.
+//! up as well, where that wants to map memory. Before an allocation fails, all that is kept is given back for it.
 //!
 //! # Invariants that the `SAFETY:` notes cite
 //!
 //! - **A1 caller**: the contract of [`GlobalAlloc`]: a layout has a size above 0, and a block that is passed in
-//!   came from here, with the layout that is passed in.
+//!   came from here, with the layout that is passed in. A block that cannot grow stays as it is.
 //! - **A2 mapping**: a large block begins [`HEADER`] bytes behind the start of a mapping, whose length is the first
 //!   word in there. The mapping belongs to the block alone, and has room for both.
 //! - **A3 kept**: a mapping in [`KEPT`] belongs to the list alone, and to whoever takes it out after that.
@@ -211,7 +211,7 @@ impl Mapping {
         Self { len, ..self }
     }
 
-    /// Gives it back.
+    /// Gives it back. Where the kernel cannot take it out of a longer one, for want of memory, it is lost.
     fn unmap(self) {
         // SAFETY: A2: whole pages that are ours alone.
         unsafe { libc::munmap(self.start.cast(), self.len) };
@@ -232,29 +232,27 @@ impl Mapping {
     }
 }
 
-/// Asks for memory, and once more without what is kept if there is none.
+/// Asks for memory; if there is none, gives back what is kept, and asks once more. `ask` leaves everything as it
+/// is where it returns null.
 #[inline]
 fn insist(ask: impl Fn() -> *mut u8) -> *mut u8 {
     let start = ask();
-    if start.is_null() && give_all_back() {
+    if start.is_null() {
+        give_all_back();
         return ask();
     }
     start
 }
 
-/// Gives back what is kept, if there is any. Whoever has the lock needs memory for the list itself: not for that.
+/// Gives back what is kept. Others who need memory wait for it.
 #[cold]
-fn give_all_back() -> bool {
-    let Ok(mut kept) = KEPT.try_lock() else { return false };
+fn give_all_back() {
+    let mut kept = lock();
     kept.bytes = 0;
-    let all = mem::take(&mut kept.free);
-    drop(kept);
-    let is_any = !all.is_empty();
-    all.into_iter().for_each(|(mapping, _)| mapping.unmap());
-    is_any
+    kept.free.drain(..).for_each(|(mapping, _)| mapping.unmap());
 }
 
-/// A call of the kernel's, where it has no memory: null.
+/// What the kernel has answered; null where it failed.
 fn or_null(start: *mut libc::c_void) -> *mut u8 {
     if start == libc::MAP_FAILED {
         ptr::null_mut()
@@ -265,7 +263,8 @@ fn or_null(start: *mut libc::c_void) -> *mut u8 {
 
 /// Mappings that are free.
 struct Kept {
-    /// With the span of time in which each came; what came first is in front.
+    /// With the span of time in which each came; what came first is in front. Nothing is allocated under the lock:
+    /// there is room for all that may be kept.
     free: VecDeque<(Mapping, u32)>,
     bytes: usize,
     /// Counts spans of [`WHILE`] in which anything was kept.
@@ -273,9 +272,6 @@ struct Kept {
     /// Whether the thread waits for the first one.
     is_asleep: bool,
 }
-
-/// What is done under the lock allocates no large block: the list itself is short.
-const _: () = assert!(2 * size_of::<(Mapping, u32)>() * (FAR_TOO_MUCH / LARGE) < LARGE);
 
 static KEPT: Mutex<Kept> =
     Mutex::new(Kept { free: VecDeque::new(), bytes: 0, now: 0, is_asleep: false });
@@ -302,7 +298,7 @@ fn keep(mapping: Mapping) {
         return mapping.unmap();
     }
     let mut kept = lock();
-    if kept.bytes + mapping.len > FAR_TOO_MUCH || kept.free.try_reserve(1).is_err() {
+    if kept.bytes + mapping.len > FAR_TOO_MUCH {
         drop(kept);
         return mapping.unmap();
     }
@@ -320,6 +316,11 @@ fn keep(mapping: Mapping) {
 fn has_thread() -> bool {
     static HAS_THREAD: OnceLock<bool> = OnceLock::new();
     *HAS_THREAD.get_or_init(|| {
+        let mut list = VecDeque::new();
+        if list.try_reserve_exact(FAR_TOO_MUCH / LARGE).is_err() {
+            return false;
+        }
+        lock().free = list;
         let thread = thread::Builder::new().name("uvws-memory".into()).stack_size(128 * 1024);
         let work = || {
             block_signals();

@@ -12,8 +12,8 @@ use crate::at;
 /// state of a compressor, with 490 KiB at most. What is longer has grown with a message, or with a queue.
 const LARGE: usize = 512 * 1024;
 
-/// An allocator in front of another one. Blocks that shrink are no points: nobody shrinks one that might have to
-/// move for it.
+/// An allocator in front of another one. Blocks that shrink are no points: no message shrinks to where it would
+/// have to move.
 pub struct Memory<A>(pub A);
 
 // SAFETY: F2; a null pointer says that there is no memory, and a block that was to grow stays as it is.

@@ -418,7 +418,7 @@ impl Receiver {
 
     /// Makes room for `count` more bytes of the message, behind which `remaining` are due in the
     /// frame. The buffer doubles, and in the last frame, whose end is known, stops at the message's
-    /// length: it is less than twice of what arrived and of what is lent, and exact at the end.
+    /// length: it is less than twice what has arrived and is lent together, and exact at the end.
     fn reserve(&mut self, count: usize, fin: bool, remaining: u64) -> Result<(), ProtocolError> {
         let needed = self.buffer.len().saturating_add(count);
         if needed > self.buffer.capacity() {
