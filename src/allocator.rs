@@ -147,7 +147,7 @@ struct Mapping {
     len: usize,
 }
 
-// SAFETY: it owns what it points at.
+// SAFETY: A2 and A3: nobody else has the mapping, and none depends on a thread.
 unsafe impl Send for Mapping {}
 
 impl Mapping {
@@ -155,9 +155,16 @@ impl Mapping {
     fn new(len: usize) -> Option<Self> {
         let (access, kind) =
             (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping, wherever there is room.
-        let map = || unsafe { libc::mmap(ptr::null_mut(), len, access, kind, -1, 0) };
-        let start = insist(|| or_null(map()));
+        // SAFETY: nothing is passed in. Wherever there is room, so that A2 holds: nobody else has been given it.
+        Self::ask(len, || unsafe { libc::mmap(ptr::null_mut(), len, access, kind, -1, 0) })
+    }
+
+    /// What the kernel answers: where `len` bytes are, or that it has no memory for them.
+    fn ask(len: usize, kernel: impl Fn() -> *mut libc::c_void) -> Option<Self> {
+        let start = insist(|| match kernel() {
+            libc::MAP_FAILED => ptr::null_mut(),
+            start => start.cast(),
+        });
         (!start.is_null()).then_some(Self { start, len })
     }
 
@@ -177,17 +184,15 @@ impl Mapping {
     fn into_block(self) -> *mut u8 {
         // SAFETY: A2: it is ours, has room for the header, and begins with a page.
         unsafe { self.start.cast::<usize>().write(self.len) };
-        // SAFETY: as above.
+        // SAFETY: A2: within the mapping, where the block begins.
         unsafe { self.start.add(HEADER) }
     }
 
     /// Lets the kernel move it to where `len` bytes have room.
     fn grow(self, len: usize) -> Option<Self> {
         let (from, old) = (self.start.cast(), self.len);
-        // SAFETY: A1: nobody uses the block but the caller, for whom it stays where it is if this fails.
-        let remap = || unsafe { libc::mremap(from, old, len, libc::MREMAP_MAYMOVE) };
-        let start = insist(|| or_null(remap()));
-        (!start.is_null()).then_some(Self { start, len })
+        // SAFETY: A1 and A2: nobody uses the mapping but the caller, for whom it stays where it is if this fails.
+        Self::ask(len, || unsafe { libc::mremap(from, old, len, libc::MREMAP_MAYMOVE) })
     }
 
     /// Whether it serves where `len` bytes are needed, with a quarter too many at most.
@@ -250,15 +255,6 @@ fn give_all_back() {
     let mut kept = lock();
     kept.bytes = 0;
     kept.free.drain(..).for_each(|(mapping, _)| mapping.unmap());
-}
-
-/// What the kernel has answered; null where it failed.
-fn or_null(start: *mut libc::c_void) -> *mut u8 {
-    if start == libc::MAP_FAILED {
-        ptr::null_mut()
-    } else {
-        start.cast()
-    }
 }
 
 /// Mappings that are free.
@@ -335,9 +331,9 @@ fn has_thread() -> bool {
 /// Leaves the signals of the process to its other threads.
 fn block_signals() {
     let mut all = MaybeUninit::uninit();
-    // SAFETY: writes as much of the set as `pthread_sigmask` reads.
+    // SAFETY: on `all`, which is ours and long enough: it writes the whole set, which initializes it.
     unsafe { libc::sigfillset(all.as_mut_ptr()) };
-    // SAFETY: the set was written just now; the former one is not asked for.
+    // SAFETY: on `all`, which was initialized just now. The former set has nowhere to be written to.
     unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), ptr::null_mut()) };
 }
 

@@ -74,14 +74,11 @@ impl Marked {
 
     /// Sets length and capacity.
     fn resize(&mut self, size: usize) {
-        let old = self.bytes.len();
         self.bytes.truncate(size);
         self.bytes.shrink_to(size);
         self.bytes.reserve_exact(size - self.bytes.len());
-        // Not written to before: what is there is for the checks to find.
-        self.bytes.resize(size, self.mark);
-        assert!(old.min(size) <= self.bytes.len());
         self.check();
+        self.bytes.resize(size, self.mark);
     }
 
     fn check(&self) {
