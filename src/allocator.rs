@@ -14,9 +14,9 @@
 //!
 //! - **A1 caller**: the contract of [`GlobalAlloc`]: a layout has a size above 0, and a block that is passed in
 //!   came from here, with the layout that is passed in. A block that cannot grow stays as it is.
-//! - **A2 mapping**: a large block begins [`HEADER`] bytes behind the start of a mapping, whose length is the first
-//!   word in there. The mapping belongs to the block alone, and has room for both.
-//! - **A3 kept**: a mapping in [`KEPT`] belongs to the list alone, and to whoever takes it out after that.
+//! - **A2 mapping**: a [`Mapping`] is whole pages from the kernel, which belong to whoever has it, alone.
+//! - **A3 block**: a large block begins [`HEADER`] bytes behind the start of a mapping, whose length is the first
+//!   word in there. The block has the mapping, in which there is room for both.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::VecDeque;
@@ -24,7 +24,7 @@ use std::mem::{self, MaybeUninit};
 use std::ptr;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Smaller blocks are the system's. `protocol::receiver::inflating` shrinks no message from above it to below.
 const LARGE: usize = 1 << 20;
@@ -46,17 +46,18 @@ const MOST: usize = 256 << 20;
 /// Above it, whoever frees a block gives it back by himself: the thread does not get done.
 const FAR_TOO_MUCH: usize = 8 * MOST;
 
-/// What is kept once or twice as long is given back. On a busy loop garbage collections are not that far apart.
-const WHILE: Duration = Duration::from_millis(500);
+/// What has been kept for as long is given back. On a busy loop garbage collections are not that far apart.
+const WHILE: Duration = Duration::from_millis(750);
 
-/// What is given back at a time, and what that is aligned to: a large page, which need not be split.
+/// How much the thread gives back at a time, for which the lock of the address space is kept some tenths of a
+/// millisecond, and where pieces end: a large page need not be split.
 const PIECE: usize = 2 << 20;
 
 /// Allocates large blocks, and leaves all others to the system.
 pub(crate) struct Allocator;
 
-// SAFETY: a large block has a mapping to itself (A2), all others are the system's. Which of them one is only
-// depends on its layout (A1).
+// SAFETY: a large block has a mapping to itself (A3), all others are the system's. Which of them one is only
+// depends on its layout (A1). Nothing unwinds: the list has room, and of a thread that cannot be had one is told.
 unsafe impl GlobalAlloc for Allocator {
     /// # Safety
     /// That of the trait.
@@ -135,19 +136,19 @@ fn resize(mapping: Mapping, old: usize, size: usize) -> Option<Mapping> {
         return mapping.grow(len);
     }
     let Some(kept) = take(len) else { return mapping.grow(len) };
-    // SAFETY: A2 and A3: each belongs to us alone, and has room for the block.
+    // SAFETY: A2 and A3: both are ours, and the longer one has room for the block as well.
     unsafe { ptr::copy_nonoverlapping(mapping.start, kept.start, HEADER + old) };
     keep(mapping);
     Some(kept)
 }
 
-/// Memory from the kernel. Who has it owns it.
+/// Memory from the kernel, a multiple of [`GRAIN`] long.
 struct Mapping {
     start: *mut u8,
     len: usize,
 }
 
-// SAFETY: A2 and A3: nobody else has the mapping, and none depends on a thread.
+// SAFETY: A2: whichever thread has it, no other one does.
 unsafe impl Send for Mapping {}
 
 impl Mapping {
@@ -173,25 +174,25 @@ impl Mapping {
     /// # Safety
     /// `block` is a large one, and is not used any more.
     unsafe fn of(block: *mut u8) -> Self {
-        // SAFETY: A2.
+        // SAFETY: A3.
         let start = unsafe { block.sub(HEADER) };
-        // SAFETY: A2.
+        // SAFETY: A3.
         let len = unsafe { start.cast::<usize>().read() };
         Self { start, len }
     }
 
     /// The block in it.
     fn into_block(self) -> *mut u8 {
-        // SAFETY: A2: it is ours, has room for the header, and begins with a page.
+        // SAFETY: A2: it begins with a page, in which the header has room.
         unsafe { self.start.cast::<usize>().write(self.len) };
-        // SAFETY: A2: within the mapping, where the block begins.
+        // SAFETY: A2: within that page.
         unsafe { self.start.add(HEADER) }
     }
 
     /// Lets the kernel move it to where `len` bytes have room.
     fn grow(self, len: usize) -> Option<Self> {
         let (from, old) = (self.start.cast(), self.len);
-        // SAFETY: A1 and A2: nobody uses the mapping but the caller, for whom it stays where it is if this fails.
+        // SAFETY: A1 to A3: it is the block's, whose owner waits for us, and finds it where it was if this fails.
         Self::ask(len, || unsafe { libc::mremap(from, old, len, libc::MREMAP_MAYMOVE) })
     }
 
@@ -201,79 +202,80 @@ impl Mapping {
     }
 
     /// Gives back what is behind `len` bytes, if that is much. It is kept if it serves for a block.
-    fn shrink(self, len: usize) -> Self {
-        if self.is_about(len) {
-            return self;
+    fn shrink(mut self, len: usize) -> Self {
+        if !self.is_about(len) {
+            let rest = self.cut(self.len.saturating_sub(len));
+            if rest.len < length_for(LARGE) {
+                rest.unmap();
+            } else {
+                keep(rest);
+            }
         }
-        // SAFETY: A2: it is longer than `len`.
-        let start = unsafe { self.start.add(len) };
-        let rest = Self { start, len: self.len - len };
-        if rest.len < length_for(LARGE) {
-            rest.unmap();
-        } else {
-            keep(rest);
-        }
-        Self { len, ..self }
+        self
+    }
+
+    /// Cuts `len` bytes off its end, or all that there is. They are a multiple of [`GRAIN`].
+    fn cut(&mut self, len: usize) -> Self {
+        let len = len.min(self.len);
+        self.len -= len;
+        // SAFETY: A2: within it, or its end.
+        let start = unsafe { self.start.add(self.len) };
+        Self { start, len }
+    }
+
+    /// Gives it back while others go on: its pages can go while pages are mapped elsewhere, its addresses cannot.
+    fn unmap_gently(self) {
+        // SAFETY: A2.
+        unsafe { libc::madvise(self.start.cast(), self.len, libc::MADV_DONTNEED) };
+        self.unmap();
     }
 
     /// Gives it back. Where the kernel cannot take it out of a longer one, for want of memory, it is lost.
     fn unmap(self) {
-        // SAFETY: A2: whole pages that are ours alone.
+        // SAFETY: A2.
         unsafe { libc::munmap(self.start.cast(), self.len) };
     }
-
-    /// Gives it back in pieces: the lock of the address space is kept for some tenths of a millisecond each.
-    fn unmap_slowly(self) {
-        let mut offset = 0;
-        while offset < self.len {
-            // SAFETY: A2: within it.
-            let start = unsafe { self.start.add(offset) };
-            let len = (PIECE - start.addr() % PIECE).min(self.len - offset);
-            // SAFETY: A2: whole pages that are ours alone.
-            unsafe { libc::madvise(start.cast(), len, libc::MADV_DONTNEED) };
-            offset += len;
-        }
-        self.unmap();
-    }
 }
 
-/// Asks for memory; if there is none, gives back what is kept, and asks once more. `ask` leaves everything as it
-/// is where it returns null.
+/// Asks for memory until there is some, or nothing is kept that could be given back for it. `ask` leaves
+/// everything as it is where it returns null.
 #[inline]
 fn insist(ask: impl Fn() -> *mut u8) -> *mut u8 {
-    let start = ask();
-    if start.is_null() {
-        give_all_back();
-        return ask();
+    loop {
+        let start = ask();
+        if !start.is_null() || !give_all_back() {
+            return start;
+        }
     }
-    start
 }
 
-/// Gives back what is kept. Others who need memory wait for it.
+/// Gives back what is kept, and returns whether that was anything. Everybody else waits.
 #[cold]
-fn give_all_back() {
+fn give_all_back() -> bool {
     let mut kept = lock();
+    let is_any = !kept.free.is_empty();
     kept.bytes = 0;
     kept.free.drain(..).for_each(|(mapping, _)| mapping.unmap());
+    is_any
 }
 
-/// Mappings that are free.
+/// Mappings that are free. Each is in no other place (A2).
 struct Kept {
-    /// With the span of time in which each came; what came first is in front. Nothing is allocated under the lock:
-    /// there is room for all that may be kept.
-    free: VecDeque<(Mapping, u32)>,
+    /// With the time at which each came; what came first is in front. Nothing is allocated under the lock: the list
+    /// does not grow, and locks of Linux need no memory.
+    free: VecDeque<(Mapping, Instant)>,
     bytes: usize,
-    /// Counts spans of [`WHILE`] in which anything was kept.
-    now: u32,
     /// Whether the thread waits for the first one.
     is_asleep: bool,
 }
 
-static KEPT: Mutex<Kept> =
-    Mutex::new(Kept { free: VecDeque::new(), bytes: 0, now: 0, is_asleep: false });
+static KEPT: Mutex<Kept> = Mutex::new(Kept { free: VecDeque::new(), bytes: 0, is_asleep: false });
 
 /// Wakes the thread.
 static WORK: Condvar = Condvar::new();
+
+/// Whether there is a thread that gives back; nothing if nobody has needed it so far. Without it nothing is kept.
+static HAS_THREAD: OnceLock<bool> = OnceLock::new();
 
 fn lock() -> MutexGuard<'static, Kept> {
     KEPT.lock().unwrap_or_else(PoisonError::into_inner)
@@ -290,42 +292,75 @@ fn take(len: usize) -> Option<Mapping> {
 
 /// Keeps a mapping for whoever needs one, or for the thread to give it back.
 fn keep(mapping: Mapping) {
-    if !has_thread() {
-        return mapping.unmap();
+    if HAS_THREAD.get() != Some(&true) {
+        mapping.unmap();
+        // Not before: there may have been no memory to start it with.
+        HAS_THREAD.get_or_init(start_thread);
+        return;
     }
     let mut kept = lock();
-    if kept.bytes + mapping.len > FAR_TOO_MUCH {
+    if kept.bytes + mapping.len > FAR_TOO_MUCH || kept.free.len() == kept.free.capacity() {
         drop(kept);
         return mapping.unmap();
     }
     kept.bytes += mapping.len;
-    let now = kept.now;
-    kept.free.push_back((mapping, now));
+    kept.free.push_back((mapping, Instant::now()));
     if mem::take(&mut kept.is_asleep) || kept.bytes > MOST {
         drop(kept);
         WORK.notify_one();
     }
 }
 
-/// Whether there is a thread that gives back. It is started when it is first needed, and lasts as long as the
-/// process. Without it nothing is kept.
-fn has_thread() -> bool {
-    static HAS_THREAD: OnceLock<bool> = OnceLock::new();
-    *HAS_THREAD.get_or_init(|| {
-        let mut list = VecDeque::new();
-        if list.try_reserve_exact(FAR_TOO_MUCH / LARGE).is_err() {
-            return false;
-        }
-        lock().free = list;
-        let thread = thread::Builder::new().name("uvws-memory".into()).stack_size(128 * 1024);
-        let work = || {
-            block_signals();
-            loop {
-                next_to_give_back().unmap_slowly();
+/// Starts the thread, which lasts as long as the process, and returns whether that could be done.
+fn start_thread() -> bool {
+    let mut list = VecDeque::new();
+    if list.try_reserve_exact(FAR_TOO_MUCH / LARGE).is_err() {
+        return false;
+    }
+    lock().free = list;
+    let thread = thread::Builder::new().name("uvws-memory".into()).stack_size(128 * 1024);
+    thread.spawn(give_back).is_ok()
+}
+
+/// Gives back what nobody takes, for ever.
+fn give_back() {
+    block_signals();
+    let mut kept = lock();
+    loop {
+        let wait = kept.free.front().map(|(_, since)| match kept.bytes > MOST {
+            true => Duration::ZERO,
+            false => WHILE.saturating_sub(since.elapsed()),
+        });
+        kept = match wait {
+            Some(Duration::ZERO) => {
+                let piece = kept.cut_piece();
+                drop(kept);
+                if let Some(piece) = piece {
+                    piece.unmap_gently();
+                }
+                lock()
+            }
+            Some(wait) => WORK.wait_timeout(kept, wait).unwrap_or_else(PoisonError::into_inner).0,
+            None => {
+                kept.is_asleep = true;
+                WORK.wait(kept).unwrap_or_else(PoisonError::into_inner)
             }
         };
-        thread.spawn(work).is_ok()
-    })
+    }
+}
+
+impl Kept {
+    /// Takes a piece of what came first.
+    fn cut_piece(&mut self) -> Option<Mapping> {
+        let (mapping, _) = self.free.front_mut()?;
+        let end = mapping.start.addr() + mapping.len;
+        let piece = mapping.cut((end - 1) % PIECE + 1);
+        self.bytes -= piece.len;
+        if mapping.len == 0 {
+            self.free.pop_front();
+        }
+        Some(piece)
+    }
 }
 
 /// Leaves the signals of the process to its other threads.
@@ -335,29 +370,4 @@ fn block_signals() {
     unsafe { libc::sigfillset(all.as_mut_ptr()) };
     // SAFETY: on `all`, which was initialized just now. The former set has nowhere to be written to.
     unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), ptr::null_mut()) };
-}
-
-/// Waits until a mapping is to be given back.
-fn next_to_give_back() -> Mapping {
-    let mut kept = lock();
-    loop {
-        let Kept { free, bytes, now, .. } = &mut *kept;
-        let is_due = |(_, since): &(Mapping, u32)| *bytes > MOST || now.wrapping_sub(*since) > 1;
-        let due = if free.front().is_some_and(is_due) { free.pop_front() } else { None };
-        if let Some((mapping, _)) = due {
-            *bytes -= mapping.len;
-            return mapping;
-        }
-        kept = if kept.free.is_empty() {
-            kept.is_asleep = true;
-            WORK.wait(kept).unwrap_or_else(PoisonError::into_inner)
-        } else {
-            let (mut kept, wait) =
-                WORK.wait_timeout(kept, WHILE).unwrap_or_else(PoisonError::into_inner);
-            if wait.timed_out() {
-                kept.now = kept.now.wrapping_add(1);
-            }
-            kept
-        };
-    }
 }

@@ -134,6 +134,11 @@ fn zeroed_blocks_are_zeros_in_used_memory() {
     }
 }
 
+/// Where a block begins, of which the compiler takes nothing for granted.
+fn place<T>(block: &[T]) -> usize {
+    black_box(block.as_ptr()).addr()
+}
+
 #[test]
 fn blocks_are_aligned_as_asked() {
     let _alone = alone();
@@ -145,10 +150,10 @@ fn blocks_are_aligned_as_asked() {
     struct Line([u8; 64]);
     let mut pages = vec![Page([1; 4096]); 1024];
     let mut lines = vec![Line([1; 64]); 65_536];
-    assert_eq!((pages.as_ptr().addr() % 4096, lines.as_ptr().addr() % 64), (0, 0));
+    assert_eq!((place(&pages) % 4096, place(&lines) % 64), (0, 0));
     lines.reserve_exact(65_536);
     pages.reserve_exact(1024);
-    assert_eq!((pages.as_ptr().addr() % 4096, lines.as_ptr().addr() % 64), (0, 0));
+    assert_eq!((place(&pages) % 4096, place(&lines) % 64), (0, 0));
     assert!(pages.iter().all(|page| page.0[0] == 1) && lines.iter().all(|line| line.0[0] == 1));
 }
 
@@ -156,7 +161,7 @@ fn blocks_are_aligned_as_asked() {
 fn a_block_is_used_again_and_then_given_back() {
     let _alone = alone();
     let size = 24 * MIB;
-    // It is kept for half a second at least. A machine that stands still for as long is to try again.
+    // It is kept for three quarters of a second. A machine that stands still for as long is to try again.
     let with = (0..5).find_map(|_| {
         let first = black_box(vec![1_u8; size]);
         let (address, begun) = (first.as_ptr(), Instant::now());
@@ -166,7 +171,7 @@ fn a_block_is_used_again_and_then_given_back() {
         let with = resident();
         drop(second);
         let is_kept = with.saturating_sub(resident()) < 4 * MIB;
-        let is_in_time = begun.elapsed() < Duration::from_millis(300);
+        let is_in_time = begun.elapsed() < Duration::from_millis(500);
         assert!(!is_in_time || is_same && is_kept);
         is_in_time.then_some(with)
     });
@@ -181,15 +186,21 @@ fn a_block_is_used_again_and_then_given_back() {
 #[test]
 fn more_than_may_be_kept_is_given_back_soon() {
     let _alone = alone();
-    let before = resident();
-    let blocks: Vec<_> = (0..12).map(|_| black_box(vec![1_u8; 32 * MIB])).collect();
-    assert!(resident() > before + 380 * MIB);
-    drop(blocks);
-    let begun = Instant::now();
-    while resident() > before + 320 * MIB {
-        assert!(begun.elapsed() < Duration::from_secs(20), "never given back");
-        thread::sleep(Duration::from_millis(5));
-    }
+    // By its age nothing is given back for three quarters of a second. A machine that stands still for as long is
+    // to try again.
+    let is_soon = (0..5).any(|_| {
+        let blocks: Vec<_> = (0..12).map(|_| black_box(vec![1_u8; 32 * MIB])).collect();
+        let (full, begun) = (resident(), Instant::now());
+        drop(blocks);
+        loop {
+            let is_less = resident() + 64 * MIB < full;
+            if is_less || begun.elapsed() > Duration::from_millis(500) {
+                break is_less && begun.elapsed() < Duration::from_millis(700);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    });
+    assert!(is_soon);
 }
 
 #[test]
@@ -229,7 +240,8 @@ fn with_little_memory<T>(work: impl FnOnce() -> T) -> T {
 fn what_is_kept_is_given_back_where_memory_runs_out() {
     let _alone = alone();
     let mut grows = Marked::new(10 * MIB, 3);
-    let new = with_little_memory(|| Vec::<u8>::new().try_reserve_exact(150 * MIB));
+    let mut fresh = Vec::<u8>::new();
+    let new = with_little_memory(|| fresh.try_reserve_exact(150 * MIB));
     let grown = with_little_memory(|| grows.bytes.try_reserve_exact(150 * MIB));
     // Small blocks, more than three times of what the system has left.
     let small = with_little_memory(|| {
@@ -243,4 +255,5 @@ fn what_is_kept_is_given_back_where_memory_runs_out() {
     });
     assert_eq!([new, grown, small], [Ok(()), Ok(()), Ok(())]);
     grows.check();
+    drop(fresh);
 }

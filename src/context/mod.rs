@@ -60,9 +60,10 @@ const RECEIVE_BUFFER: usize = 64 * 1024;
 /// is delivered in the same turn, but a handler that goes on for ever must not hold up the loop.
 const ROUNDS: u32 = 8;
 
-/// Bytes that members may unpack from their input in one turn of the loop. A few milliseconds' work;
-/// more of it would hold up timers and other connections.
-const ALLOWANCE: usize = 1024 * 1024;
+/// Bytes that members may unpack from their input in one turn of the loop: some tenths of a millisecond's work,
+/// and several milliseconds' where a virtual machine has to get the memory first. More of it would hold up
+/// timers and other connections.
+const ALLOWANCE: usize = 256 * 1024;
 
 /// Deadlines that are looked at in one turn of the loop. A member answers with a write, at most, so that is
 /// some milliseconds' work; and members whose deadlines fell due while the loop was held up, all at once,
