@@ -2,6 +2,7 @@
 // on, and that the sum of all accounts is what is held.
 
 const { once } = require('node:events');
+const zlib = require('node:zlib');
 
 const { CARRIERS, carry } = require('./support/carriers.js');
 const { inChild } = require('./support/child.js');
@@ -372,6 +373,25 @@ test('compressed messages count with what they are inflated to, and with their s
   expect((await failed).error.code).toBe('ERR_UVWS_MEMORY_BUDGET');
   expect((await closed).code).toBe(1013);
   expect(context.stats().memory.peak).toBeLessThan(2 * MIB + 64 * KIB);
+});
+
+test('messages that are inflated in turns come one after the other, not all at the end', async () => {
+  const context = budgeted(1024 * MIB);
+  const { wss, port } = await serve({ context, perMessageDeflate: true });
+  const lengths = [];
+  wss.on('connection', (ws) => ws.on('message', (data) => lengths.push(data.length)));
+  const flush = { finishFlush: zlib.constants.Z_SYNC_FLUSH };
+  const body = zlib.deflateRawSync(Buffer.alloc(MIB - 1000), flush).subarray(0, -4);
+  const peers = [];
+  for (let i = 0; i < 100; i++) {
+    peers.push(await rawClient(port, { lines: ['Sec-WebSocket-Extensions: permessage-deflate'] }));
+  }
+  for (const peer of peers) peer.write(frames.frame(frames.BINARY, body, { rsv: 4 }));
+  await until(() => lengths.length === peers.length, 'the messages', 20_000);
+  expect(new Set(lengths)).toEqual(new Set([MIB - 1000]));
+  // Each has its state and the beginning of a message, and few have all of it.
+  expect(context.stats().memory.peak).toBeLessThan(peers.length * 256 * KIB);
+  for (const peer of peers) peer.destroy();
 });
 
 test('what waits for its compression counts', async () => {

@@ -32,7 +32,7 @@ const LARGE: usize = 1 << 20;
 /// How far behind the start of its mapping a block begins: a cache line, so that every usual alignment is kept.
 const HEADER: usize = 64;
 
-/// Mappings are a multiple of it long, and every size of pages divides it.
+/// Mappings are made a multiple of it long. Every size of pages divides it.
 const GRAIN: usize = 64 << 10;
 
 /// A longer block is not copied when it grows: the kernel moves its pages to where there is room, and the rest
@@ -142,7 +142,7 @@ fn resize(mapping: Mapping, old: usize, size: usize) -> Option<Mapping> {
     Some(kept)
 }
 
-/// Memory from the kernel, a multiple of [`GRAIN`] long.
+/// Memory from the kernel: whole pages.
 struct Mapping {
     start: *mut u8,
     len: usize,
@@ -214,7 +214,7 @@ impl Mapping {
         self
     }
 
-    /// Cuts `len` bytes off its end, or all that there is. They are a multiple of [`GRAIN`].
+    /// Cuts `len` bytes off its end, or all that there is: whole pages (A2).
     fn cut(&mut self, len: usize) -> Self {
         let len = len.min(self.len);
         self.len -= len;
@@ -237,26 +237,24 @@ impl Mapping {
     }
 }
 
-/// Asks for memory until there is some, or nothing is kept that could be given back for it. `ask` leaves
-/// everything as it is where it returns null.
+/// Asks for memory; if there is none, gives back what is kept, or waits for who does, and asks once more. `ask`
+/// leaves everything as it is where it returns null.
 #[inline]
 fn insist(ask: impl Fn() -> *mut u8) -> *mut u8 {
-    loop {
-        let start = ask();
-        if !start.is_null() || !give_all_back() {
-            return start;
-        }
+    let start = ask();
+    if start.is_null() {
+        give_all_back();
+        return ask();
     }
+    start
 }
 
-/// Gives back what is kept, and returns whether that was anything. Everybody else waits.
+/// Gives back what is kept. Everybody else waits.
 #[cold]
-fn give_all_back() -> bool {
+fn give_all_back() {
     let mut kept = lock();
-    let is_any = !kept.free.is_empty();
     kept.bytes = 0;
     kept.free.drain(..).for_each(|(mapping, _)| mapping.unmap());
-    is_any
 }
 
 /// Mappings that are free. Each is in no other place (A2).
@@ -353,6 +351,7 @@ impl Kept {
     /// Takes a piece of what came first.
     fn cut_piece(&mut self) -> Option<Mapping> {
         let (mapping, _) = self.free.front_mut()?;
+        // Whole pages: the mapping ends with one, and each size of them divides a piece.
         let end = mapping.start.addr() + mapping.len;
         let piece = mapping.cut((end - 1) % PIECE + 1);
         self.bytes -= piece.len;

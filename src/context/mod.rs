@@ -65,6 +65,10 @@ const ROUNDS: u32 = 8;
 /// timers and other connections.
 const ALLOWANCE: usize = 256 * 1024;
 
+/// Bytes that a member may unpack, in some turns in a row, before it is another one's turn. If they changed places
+/// after each, all would hold most of a message at the same time.
+const SHARE: usize = 1024 * 1024;
+
 /// Deadlines that are looked at in one turn of the loop. A member answers with a write, at most, so that is
 /// some milliseconds' work; and members whose deadlines fell due while the loop was held up, all at once,
 /// are spread again.
@@ -136,6 +140,8 @@ pub(crate) struct Context {
     /// Owners of closed sockets, which are to hear of it.
     closed: RefCell<Vec<Rc<dyn StreamOwner>>>,
     allowance: Rc<Cell<usize>>,
+    /// Who has used of it last, and how much in a row.
+    unpacked: Cell<(u32, usize)>,
     slice: Slice,
     /// Something was left to the next turn, which begins when the loop has polled.
     put_off: Cell<bool>,
@@ -178,6 +184,7 @@ impl Context {
             resumable: RefCell::new(Vec::new()),
             closed: RefCell::new(Vec::new()),
             allowance: Rc::new(Cell::new(ALLOWANCE)),
+            unpacked: Cell::default(),
             slice: Slice::default(),
             put_off: Cell::new(false),
             rest: Rest::default(),
@@ -691,14 +698,30 @@ impl Context {
     /// Resumes members, the first one first, as long as they may unpack something.
     fn run_resumable(&self) {
         let mut places = self.resumable.take().into_iter();
+        let mut last = None;
         while self.allowance.get() > 0 {
-            let Some(place) = places.next() else { return };
+            last = places.next();
+            let Some(place) = last else { return };
             if let Some(member) = self.member(place) {
+                let before = self.allowance.get();
                 call("panic:resume", member, |member| member.resume());
+                self.count_unpacked(place, before - self.allowance.get());
             }
         }
-        // Those who did not get their turn are in front of those who want another.
-        self.resumable.borrow_mut().splice(..0, places);
+        // Those who did not get their turn are in front of those who want another, but for who is in the middle.
+        let mut resumable = self.resumable.borrow_mut();
+        let in_the_middle =
+            last.filter(|place| resumable.last() == Some(place) && self.unpacked.get().1 < SHARE);
+        if in_the_middle.is_some() {
+            resumable.pop();
+        }
+        resumable.splice(..0, in_the_middle.into_iter().chain(places));
+    }
+
+    fn count_unpacked(&self, place: u32, bytes: usize) {
+        let (who, so_far) = self.unpacked.get();
+        let goes_on = who == place && so_far < SHARE;
+        self.unpacked.set((place, if goes_on { so_far + bytes } else { bytes }));
     }
 
     /// Calls the members whose deadline has passed.
