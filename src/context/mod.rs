@@ -328,9 +328,13 @@ impl Context {
 
     fn want_turn(&self) {
         if !self.turn_wanted.replace(true) {
-            if let Some(idle) = self.idle.get() {
-                idle.start();
-            }
+            self.keep_turning();
+        }
+    }
+
+    fn keep_turning(&self) {
+        if let Some(idle) = self.idle.get() {
+            idle.start();
         }
     }
 
@@ -824,6 +828,10 @@ impl CheckOwner for Context {
             self.slice.finish();
         }
         self.rest.turn_is_over();
+        if self.turn_wanted.get() {
+            // It may have failed to be started, and nothing else would wake the loop.
+            self.keep_turning();
+        }
     }
 }
 
