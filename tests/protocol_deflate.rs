@@ -495,7 +495,7 @@ fn a_bomb_holds_no_more_than_the_limit() {
 /// many turns that took.
 fn feed_in_turns(
     receiver: &mut Receiver,
-    allowance: &Cell<usize>,
+    allowance: &Cell<isize>,
     allowed: usize,
     read: &[u8],
     outcome: &mut Outcome,
@@ -503,7 +503,7 @@ fn feed_in_turns(
     let mut rest = read.to_vec();
     let mut turns = 0;
     while !rest.is_empty() && outcome.error.is_none() {
-        allowance.set(allowed);
+        allowance.set(isize::try_from(allowed).unwrap());
         turns += 1;
         let mut at = 0;
         while at < rest.len() {
@@ -518,7 +518,7 @@ fn feed_in_turns(
                     }
                     assert!(receiver.retained() <= 2 * (held + allowed + 2 * 64 * 1024));
                     if is_enough {
-                        assert_eq!(allowance.get(), 0);
+                        assert!(allowance.get() <= 0);
                         break;
                     }
                 }
@@ -553,7 +553,7 @@ fn a_long_message_is_inflated_in_turns() {
                 let config = Config { max_payload, ..Config::new(role) };
                 let whole = run(&config, false, [stream.as_slice()]);
                 for allowed in [0, 1, 100_000, 1024 * 1024] {
-                    let allowance = Rc::new(Cell::new(allowed));
+                    let allowance = Rc::new(Cell::new(0));
                     let mut receiver = Receiver::new(&config);
                     let pool = InflaterPool::new();
                     receiver.set_decompressor(

@@ -63,11 +63,11 @@ const ROUNDS: u32 = 8;
 /// Bytes that members may unpack from their input in one turn of the loop: some tenths of a millisecond's work,
 /// and several milliseconds' where a virtual machine has to get the memory first. More of it would hold up
 /// timers and other connections.
-const ALLOWANCE: usize = 256 * 1024;
+const ALLOWANCE: isize = 256 * 1024;
 
 /// Bytes that a member may unpack, in some turns in a row, before it is another one's turn. If they changed places
 /// after each, all would hold most of a message at the same time.
-const SHARE: usize = 1024 * 1024;
+const SHARE: isize = 1024 * 1024;
 
 /// Deadlines that are looked at in one turn of the loop. A member answers with a write, at most, so that is
 /// some milliseconds' work; and members whose deadlines fell due while the loop was held up, all at once,
@@ -139,9 +139,9 @@ pub(crate) struct Context {
     resumable: RefCell<Vec<u32>>,
     /// Owners of closed sockets, which are to hear of it.
     closed: RefCell<Vec<Rc<dyn StreamOwner>>>,
-    allowance: Rc<Cell<usize>>,
-    /// Who has used of it last, and how much in a row.
-    unpacked: Cell<(u32, usize)>,
+    allowance: Rc<Cell<isize>>,
+    /// What the first of `resumable` has unpacked in a row.
+    unpacked: Cell<isize>,
     slice: Slice,
     /// Something was left to the next turn, which begins when the loop has polled.
     put_off: Cell<bool>,
@@ -383,7 +383,7 @@ impl Context {
 
     /// How many bytes members may still unpack from their input in this turn of the loop. Whoever does
     /// takes it off, and asks to be resumed when nothing is left.
-    pub(crate) fn allowance(&self) -> &Rc<Cell<usize>> {
+    pub(crate) fn allowance(&self) -> &Rc<Cell<isize>> {
         &self.allowance
     }
 
@@ -634,7 +634,7 @@ impl Context {
                 return self.turn_is_over();
             }
             self.announce_closed();
-            if self.outbox.is_empty() && self.allowance.get() == 0 {
+            if self.outbox.is_empty() && self.allowance.get() <= 0 {
                 return;
             }
             if self.slice.is_over() {
@@ -701,31 +701,30 @@ impl Context {
 
     /// Resumes members, the first one first, as long as they may unpack something.
     fn run_resumable(&self) {
+        if self.allowance.get() <= 0 {
+            return;
+        }
         let mut places = self.resumable.take().into_iter();
-        let mut last = None;
-        while self.allowance.get() > 0 {
-            last = places.next();
-            let Some(place) = last else { return };
+        let mut in_a_row = self.unpacked.take();
+        while let Some(place) = places.next() {
+            let before = self.allowance.get();
             if let Some(member) = self.member(place) {
-                let before = self.allowance.get();
                 call("panic:resume", member, |member| member.resume());
-                self.count_unpacked(place, before - self.allowance.get());
             }
+            in_a_row += before - self.allowance.get();
+            if self.allowance.get() <= 0 {
+                // Those who did not get their turn are in front of those who want another, but behind who still
+                // has a part of its share.
+                let mut resumable = self.resumable.borrow_mut();
+                let goes_on = in_a_row < SHARE && resumable.pop_if(|last| *last == place).is_some();
+                if goes_on {
+                    self.unpacked.set(in_a_row);
+                }
+                resumable.splice(..0, goes_on.then_some(place).into_iter().chain(places));
+                return;
+            }
+            in_a_row = 0;
         }
-        // Those who did not get their turn are in front of those who want another, but for who is in the middle.
-        let mut resumable = self.resumable.borrow_mut();
-        let in_the_middle =
-            last.filter(|place| resumable.last() == Some(place) && self.unpacked.get().1 < SHARE);
-        if in_the_middle.is_some() {
-            resumable.pop();
-        }
-        resumable.splice(..0, in_the_middle.into_iter().chain(places));
-    }
-
-    fn count_unpacked(&self, place: u32, bytes: usize) {
-        let (who, so_far) = self.unpacked.get();
-        let goes_on = who == place && so_far < SHARE;
-        self.unpacked.set((place, if goes_on { so_far + bytes } else { bytes }));
     }
 
     /// Calls the members whose deadline has passed.
@@ -807,7 +806,6 @@ impl IdleOwner for Context {
 
 impl CheckOwner for Context {
     fn after_poll(self: Rc<Self>) {
-        self.allowance.set(ALLOWANCE);
         let is_resting = self.rest.is_on();
         if is_resting {
             // Deadlines wait, too: nothing was read.
@@ -820,6 +818,8 @@ impl CheckOwner for Context {
                 self.want_turn();
             }
         }
+        // Not before: those who wait are in front of those who are read only now.
+        self.allowance.set(ALLOWANCE);
         self.slice.finish();
         self.put_off.set(false);
         // If reading took long the others are not to wait for what came of it, too.

@@ -82,7 +82,7 @@ impl Deref for Inflated {
 /// Without context takeover it holds an inflater only while a message is arriving.
 pub struct Decompressor {
     pool: Rc<InflaterPool>,
-    allowance: Option<Rc<Cell<usize>>>,
+    allowance: Option<Rc<Cell<isize>>>,
     inflater: Option<Inflate>,
     takes_over: bool,
     /// The message that has begun is compressed.
@@ -132,23 +132,23 @@ impl Decompressor {
         !self.is_between
     }
 
-    /// Takes what is inflated off `allowance`. Once that is used up, a long message is inflated no
-    /// further than [`INFLATE_BUFFER`] bytes at a time.
+    /// Takes what is inflated, in bytes, off `allowance`, which may go below 0. Once that is used up, a long
+    /// message is inflated no further than [`INFLATE_BUFFER`] bytes at a time.
     #[must_use]
-    pub fn with_allowance(self, allowance: &Rc<Cell<usize>>) -> Self {
+    pub fn with_allowance(self, allowance: &Rc<Cell<isize>>) -> Self {
         Self { allowance: Some(Rc::clone(allowance)), ..self }
     }
 
     /// Takes what was inflated off the allowance.
     pub(in super::super) fn spend(&self, inflated: usize) {
         if let Some(allowance) = &self.allowance {
-            allowance.set(allowance.get().saturating_sub(inflated));
+            allowance.set(allowance.get().saturating_sub_unsigned(inflated));
         }
     }
 
     /// Whether a compressed message has begun, and nothing is left of the allowance.
     pub(in super::super) fn has_done_enough(&self) -> bool {
-        self.is_active && self.allowance.as_ref().is_some_and(|allowance| allowance.get() == 0)
+        self.is_active && self.allowance.as_ref().is_some_and(|allowance| allowance.get() <= 0)
     }
 
     /// Borrows the pool's buffer, or makes one.
