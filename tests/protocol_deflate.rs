@@ -503,7 +503,7 @@ fn feed_in_turns(
     let mut rest = read.to_vec();
     let mut turns = 0;
     while !rest.is_empty() && outcome.error.is_none() {
-        allowance.set(isize::try_from(allowed).unwrap());
+        allowance.set(isize::try_from(allowed).expect("small"));
         turns += 1;
         let mut at = 0;
         while at < rest.len() {
@@ -612,6 +612,21 @@ fn fragments_that_are_inflated_by_themselves_count_together() {
     assert_eq!(outcome, run(&config, true, [stream.as_slice()]));
     assert!(matches!(&outcome.events[..], [Seen::Binary(bytes)] if bytes.len() == 200 * 60_000));
     assert_eq!(turns, 20);
+}
+
+#[test]
+fn more_than_is_allowed_is_owed() {
+    let compressed = compress_once(&[0; 60_000]);
+    let stream = compressed_text(Role::Server, &compressed).repeat(10);
+    let allowance = Rc::new(Cell::new(1));
+    let mut receiver = Receiver::new(&Config::new(Role::Server));
+    let decompressor = Decompressor::new(&InflaterPool::new(), false).with_allowance(&allowance);
+    receiver.set_decompressor(decompressor);
+    assert!(!receiver.waits_for_allowance());
+    let mut outcome = Outcome::default();
+    feed(&mut receiver, &stream, &mut outcome);
+    assert_eq!((outcome.events.len(), allowance.get()), (10, 1 - 600_000));
+    assert!(receiver.waits_for_allowance());
 }
 
 #[test]

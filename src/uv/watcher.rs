@@ -1,5 +1,6 @@
 //! `uv_idle_t` and `uv_check_t`: before the loop polls, and just after.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use libuv_sys2 as sys;
@@ -22,7 +23,10 @@ pub(crate) trait CheckOwner: Owner {
 
 /// A `uv_idle_t`. While it is started it keeps the loop alive and keeps it from blocking in a poll:
 /// whatever waits for its owner waits no longer than one iteration.
-pub(crate) struct Idle(Rc<Core<sys::uv_idle_t, dyn IdleOwner>>);
+pub(crate) struct Idle {
+    core: Rc<Core<sys::uv_idle_t, dyn IdleOwner>>,
+    is_started: Cell<bool>,
+}
 
 impl Idle {
     /// Initialises the watcher; it is not started yet.
@@ -31,28 +35,37 @@ impl Idle {
             // SAFETY: U6 and a live loop; `raw` is ours and pinned (U1).
             unsafe { (on.uv().uv_idle_init)(on.as_ptr(), raw) }
         })?;
-        Ok(Self(core))
+        Ok(Self { core, is_started: Cell::new(false) })
     }
 
     /// Starts the watcher. Does nothing when it is started.
+    #[inline]
     pub(crate) fn start(&self) {
-        if let Ok(raw) = self.0.raw() {
+        if !self.is_started.get() {
+            self.try_to_start();
+        }
+    }
+
+    fn try_to_start(&self) {
+        if let Ok(raw) = self.core.raw() {
             // SAFETY: U3: active. Fails only without a callback.
-            unsafe { (self.0.on().uv().uv_idle_start)(raw, Some(on_idle)) };
+            let status = unsafe { (self.core.on().uv().uv_idle_start)(raw, Some(on_idle)) };
+            self.is_started.set(status == 0);
         }
     }
 
     /// Stops the watcher. Does nothing when it is stopped.
     pub(crate) fn stop(&self) {
-        if let Ok(raw) = self.0.raw() {
+        if let Ok(raw) = self.core.raw() {
             // SAFETY: U3: active. Never fails.
-            unsafe { (self.0.on().uv().uv_idle_stop)(raw) };
+            unsafe { (self.core.on().uv().uv_idle_stop)(raw) };
+            self.is_started.set(false);
         }
     }
 
     /// Starts closing; the owner hears `closed`.
     pub(crate) fn close(&self) {
-        self.0.close();
+        self.core.close();
     }
 }
 
