@@ -22,7 +22,7 @@ const {
 } = require('./support/fixtures.js');
 const frames = require('./support/frames.js');
 const { upgradeRequest } = require('./support/peers.js');
-const { block, generator, turn, until } = require('./support/tools.js');
+const { block, generator, until } = require('./support/tools.js');
 const uvws = require('./support/uvws.js');
 
 const describeOurs = uvws.Context === undefined ? describe.skip : describe;
@@ -485,27 +485,6 @@ test('a message of 64 MiB in 64 KiB lets the loop turn, and others have their tu
   // As many as there are slices of 256 KiB, and a round trip of another connection among them.
   if (uvws.Context !== undefined) expect(turns).toBeGreaterThan(240);
   expect(echoes).toBeGreaterThan(2);
-});
-
-testOurs('who has nothing to inflate does not wait for those who have', async () => {
-  const { wss, port } = await serve({ perMessageDeflate: true });
-  let hasEnded = false;
-  wss.on('connection', (ws, { url }) => {
-    if (url === '/plain') ws.on('close', () => (hasEnded = true));
-  });
-  const bomb = compressed(Buffer.alloc(64 * MIB));
-  const bombers = [];
-  for (let i = 0; i < 100; i++) bombers.push(await rawClient(port, OFFER));
-  const plain = await rawClient(port, { path: '/plain' });
-  for (const peer of bombers) peer.write(bomb);
-  // All of them have begun.
-  for (let i = 0; i < 100; i++) await turn();
-  let turns = 0;
-  plain.socket.end();
-  for (; !hasEnded; turns++) await turn();
-  // Their shares are four turns each.
-  expect(turns).toBeLessThan(100);
-  for (const peer of bombers) peer.destroy();
 });
 
 test('a message that is inflated in turns is bounded all the same', async () => {

@@ -137,12 +137,10 @@ pub(crate) struct Context {
     /// which can be asked in vain.
     dirty: RefCell<Vec<u32>>,
     resumable: RefCell<Vec<u32>>,
-    /// Places of members to resume when more may be unpacked.
-    unpacking: RefCell<Vec<u32>>,
     /// Owners of closed sockets, which are to hear of it.
     closed: RefCell<Vec<Rc<dyn StreamOwner>>>,
     allowance: Rc<Cell<isize>>,
-    /// What the first of `unpacking` has unpacked in a row.
+    /// What the first of `resumable` has unpacked in a row.
     unpacked: Cell<isize>,
     slice: Slice,
     /// Something was left to the next turn, which begins when the loop has polled.
@@ -184,7 +182,6 @@ impl Context {
             ended_listeners: RefCell::new(Vec::new()),
             dirty: RefCell::new(Vec::new()),
             resumable: RefCell::new(Vec::new()),
-            unpacking: RefCell::new(Vec::new()),
             closed: RefCell::new(Vec::new()),
             allowance: Rc::new(Cell::new(ALLOWANCE)),
             unpacked: Cell::default(),
@@ -380,7 +377,7 @@ impl Context {
     }
 
     /// How many bytes members may still unpack from their input in this turn of the loop. Whoever does
-    /// takes it off, and asks to unpack when nothing is left.
+    /// takes it off, and asks to be resumed when nothing is left.
     pub(crate) fn allowance(&self) -> &Rc<Cell<isize>> {
         &self.allowance
     }
@@ -394,12 +391,6 @@ impl Context {
     /// Asks that the member's `resume` runs once the current delivery is over.
     pub(crate) fn mark_resumable(&self, place: u32) {
         self.resumable.borrow_mut().push(place);
-        self.want_turn();
-    }
-
-    /// Asks that the member's `resume` runs when it may unpack more, and it is its turn.
-    pub(crate) fn mark_unpacking(&self, place: u32) {
-        self.unpacking.borrow_mut().push(place);
         self.want_turn();
     }
 
@@ -557,7 +548,6 @@ impl Context {
         }
         self.dirty.take();
         self.resumable.take();
-        self.unpacking.take();
         self.announce_closed();
         #[cfg(target_os = "linux")]
         self.close_sockets();
@@ -635,11 +625,11 @@ impl Context {
             // What was put aside goes on after the delivery that it waited for.
             let nobody_waits =
                 self.closed.borrow().is_empty() && self.resumable.borrow().is_empty();
-            if nobody_waits && self.unpacking.borrow().is_empty() && self.outbox.is_empty() {
+            if nobody_waits && self.outbox.is_empty() {
                 return self.turn_is_over();
             }
             self.announce_closed();
-            if nobody_waits && self.outbox.is_empty() && self.allowance.get() <= 0 {
+            if self.outbox.is_empty() && self.allowance.get() <= 0 {
                 return;
             }
             if self.slice.is_over() {
@@ -704,47 +694,31 @@ impl Context {
         }
     }
 
-    /// Resumes members, the first one first: those who only wait for a delivery, and then those who unpack, as long
-    /// as they may.
+    /// Resumes members, the first one first, as long as they may unpack something.
     fn run_resumable(&self) {
+        if self.allowance.get() <= 0 {
+            return;
+        }
         let mut places = self.resumable.take().into_iter();
-        while let Some(place) = places.next() {
-            self.resume(place);
-            if self.slice.is_over() {
-                self.resumable.borrow_mut().splice(..0, places);
-                return;
-            }
-        }
-        if self.allowance.get() > 0 {
-            self.run_unpacking();
-        }
-    }
-
-    fn run_unpacking(&self) {
-        let mut places = self.unpacking.take().into_iter();
         let mut in_a_row = self.unpacked.take();
         while let Some(place) = places.next() {
             let before = self.allowance.get();
-            self.resume(place);
+            if let Some(member) = self.member(place) {
+                call("panic:resume", member, |member| member.resume());
+            }
             in_a_row += before - self.allowance.get();
             if self.allowance.get() <= 0 {
                 // Those who did not get their turn are in front of those who want another, but behind who still
                 // has a part of its share.
-                let mut unpacking = self.unpacking.borrow_mut();
-                let goes_on = in_a_row < SHARE && unpacking.pop_if(|last| *last == place).is_some();
+                let mut resumable = self.resumable.borrow_mut();
+                let goes_on = in_a_row < SHARE && resumable.pop_if(|last| *last == place).is_some();
                 if goes_on {
                     self.unpacked.set(in_a_row);
                 }
-                unpacking.splice(..0, goes_on.then_some(place).into_iter().chain(places));
+                resumable.splice(..0, goes_on.then_some(place).into_iter().chain(places));
                 return;
             }
             in_a_row = 0;
-        }
-    }
-
-    fn resume(&self, place: u32) {
-        if let Some(member) = self.member(place) {
-            call("panic:resume", member, |member| member.resume());
         }
     }
 

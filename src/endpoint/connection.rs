@@ -568,13 +568,6 @@ impl Connection {
         }
     }
 
-    /// Asks for `resume` when more may be unpacked.
-    pub(super) fn unpack_later(&self) {
-        if !self.flags.set(Flags::RESUMABLE) {
-            self.context.mark_unpacking(self.place.get());
-        }
-    }
-
     /// Arms the one deadline, `timeout` milliseconds from now; 0 disarms it.
     pub(super) fn arm(&self, timeout: u64) {
         if timeout == 0 {

@@ -27,7 +27,7 @@ impl Connection {
                     let parsed = self.parse(bytes);
                     if let Some(rest @ [_, ..]) = bytes.get(parsed..) {
                         self.put_aside(rest);
-                        self.go_on_later();
+                        self.resume_later();
                     }
                 }
             }
@@ -126,7 +126,7 @@ impl Connection {
             if parsed < input.len() {
                 input.drain(..parsed);
                 rare.input.replace(input);
-                return self.go_on_later();
+                return self.resume_later();
             }
             self.flags.clear(Flags::HAS_INPUT);
             drop((rare, input));
@@ -140,15 +140,6 @@ impl Connection {
                 // Replies to what was just parsed go out first.
                 self.resume_later();
             }
-        }
-    }
-
-    /// Asks for a turn to take what was put aside.
-    fn go_on_later(&self) {
-        if self.receiver.borrow().waits_for_allowance() {
-            self.unpack_later();
-        } else {
-            self.resume_later();
         }
     }
 

@@ -146,14 +146,9 @@ impl Decompressor {
         }
     }
 
-    /// Whether nothing is left of the allowance.
-    pub(in super::super) fn has_spent_all(&self) -> bool {
-        self.allowance.as_ref().is_some_and(|allowance| allowance.get() <= 0)
-    }
-
     /// Whether a compressed message has begun, and nothing is left of the allowance.
     pub(in super::super) fn has_done_enough(&self) -> bool {
-        self.is_active && self.has_spent_all()
+        self.is_active && self.allowance.as_ref().is_some_and(|allowance| allowance.get() <= 0)
     }
 
     /// Borrows the pool's buffer, or makes one.

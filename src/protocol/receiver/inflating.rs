@@ -30,11 +30,6 @@ impl Receiver {
         self.decompressor.as_ref().is_some_and(|decompressor| decompressor.is_active())
     }
 
-    /// Whether what comes may be compressed, and nothing is to be inflated for now.
-    pub fn waits_for_allowance(&self) -> bool {
-        self.decompressor.as_ref().is_some_and(|decompressor| decompressor.has_spent_all())
-    }
-
     /// Whether a message is being inflated, and that is to go on later.
     pub(super) fn has_inflated_enough(&self) -> bool {
         self.decompressor.as_ref().is_some_and(|decompressor| decompressor.has_done_enough())
