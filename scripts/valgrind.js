@@ -88,6 +88,8 @@ function checkScript(script) {
       '--tool=memcheck',
       '--undef-value-errors=no',
       '--error-limit=no',
+      // A thread that never waits would keep the others from running for minutes.
+      '--fair-sched=try',
       '--smc-check=all-non-file',
       '--leak-check=full',
       '--show-leak-kinds=definite',
