@@ -5,7 +5,6 @@ const { createCipheriv } = require('node:crypto');
 const { once } = require('node:events');
 const https = require('node:https');
 const tls = require('node:tls');
-const zlib = require('node:zlib');
 const ws = require('ws');
 
 const { makeCertificate } = require('./support/certificate.js');
@@ -451,13 +450,6 @@ describeOurs('messages to many while a large one is compressed', () => {
 /** What a client announces. */
 const OFFER = { lines: ['Sec-WebSocket-Extensions: permessage-deflate'] };
 
-/** A message as it is on the wire, compressed. */
-function compressed(payload) {
-  const flush = { finishFlush: zlib.constants.Z_SYNC_FLUSH };
-  const body = zlib.deflateRawSync(payload, flush).subarray(0, -4);
-  return frames.frame(frames.BINARY, body, { rsv: 4 });
-}
-
 test('a message of 64 MiB in 64 KiB lets the loop turn, and others have their turn', async () => {
   const { wss, port, server, peer } = await rawPair({ perMessageDeflate: true }, OFFER);
   const other = await open(`ws://127.0.0.1:${port}`, { perMessageDeflate: false });
@@ -477,7 +469,7 @@ test('a message of 64 MiB in 64 KiB lets the loop turn, and others have their tu
     turns += 1;
     if (!isOver) setImmediate(count);
   };
-  peer.write(compressed(Buffer.alloc(64 * MIB)));
+  peer.write(frames.compressed(Buffer.alloc(64 * MIB)));
   setImmediate(count);
   other.send('first');
   const data = await received;
@@ -491,7 +483,7 @@ test('a message that is inflated in turns is bounded all the same', async () => 
   const options = { perMessageDeflate: true, maxPayload: 8 * MIB };
   const { server, peer } = await rawPair(options, OFFER);
   const failed = once(server, 'error');
-  peer.write(compressed(Buffer.alloc(64 * MIB)));
+  peer.write(frames.compressed(Buffer.alloc(64 * MIB)));
   const [error] = await failed;
   expect(error.code).toBe('WS_ERR_UNSUPPORTED_MESSAGE_LENGTH');
 });
@@ -504,9 +496,9 @@ test('what follows a message that is inflated in turns comes behind it, the end 
   const closed = once(server, 'close');
   peer.write(
     Buffer.concat([
-      compressed(Buffer.alloc(10 * MIB)),
+      frames.compressed(Buffer.alloc(10 * MIB)),
       frames.frame(frames.PING, 'ping'),
-      compressed(Buffer.alloc(5 * MIB)),
+      frames.compressed(Buffer.alloc(5 * MIB)),
     ]),
   );
   peer.socket.end();
@@ -523,7 +515,7 @@ test('a connection that is paused or dropped while a message is inflated', async
     let messages = 0;
     server.on('message', () => (messages += 1));
     const closed = once(server, 'close');
-    peer.write(compressed(Buffer.alloc(32 * MIB)));
+    peer.write(frames.compressed(Buffer.alloc(32 * MIB)));
     await until(() => server._socket.bytesRead > 1000);
     server[how]();
     if (how === 'pause') {
@@ -553,7 +545,7 @@ test('a stream of TLS is paused while there is enough to inflate, and its end co
   const lengths = [];
   socket.on('message', (data) => lengths.push(data.length));
   const closed = once(socket, 'close');
-  const message = compressed(Buffer.alloc(8 * MIB));
+  const message = frames.compressed(Buffer.alloc(8 * MIB));
   for (let i = 0; i < 30; i++) peer.write(message);
   peer.end();
   await closed;

@@ -1,6 +1,8 @@
 // Frames of RFC 6455 section 5.2 in plain JavaScript: written for tests, so that it can also make
 // each mistake that a peer can make.
 
+const zlib = require('node:zlib');
+
 const CONTINUATION = 0;
 const TEXT = 1;
 const BINARY = 2;
@@ -41,6 +43,12 @@ function frame(opcode, payload = '', options = {}) {
   if (!mask) return Buffer.concat([head, bytes]);
   const key = Buffer.from([0x12, 0x34, 0x56, 0x78]);
   return Buffer.concat([head, key, Buffer.from(bytes.map((byte, index) => byte ^ key[index & 3]))]);
+}
+
+/** A message in one frame, compressed (RFC 7692). */
+function compressed(payload, opcode = BINARY) {
+  const flush = { finishFlush: zlib.constants.Z_SYNC_FLUSH };
+  return frame(opcode, zlib.deflateRawSync(payload, flush).subarray(0, -4), { rsv: 4 });
 }
 
 /** A Close frame; without a code its payload is empty. */
@@ -131,5 +139,6 @@ module.exports = {
   TEXT,
   closeFrame,
   closeOf,
+  compressed,
   frame,
 };
