@@ -3,6 +3,7 @@
 
 const { failure, rawPair, rawPairOfClient, testOurs } = require('./support/fixtures.js');
 const frames = require('./support/frames.js');
+const { until } = require('./support/tools.js');
 
 const { BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, closeFrame, frame } = frames;
 
@@ -296,15 +297,27 @@ test('an announced length allocates nothing: 200 peers announce 64 MiB each', as
   expect(process.memoryUsage().rss - before).toBeLessThan(100 * 1024 * 1024);
 });
 
-test('a PING flood does not make answers pile up for a peer that does not read', async () => {
-  const { peer, server } = await rawPair();
-  server.on('error', () => {});
+testOurs('of 100,000 PINGs of a peer that does not read only the last one is answered', async () => {
+  const FLOODS = 50;
+  const { peer, server } = await rawPair({ maxControlFrames: 0 });
+  let pings = 0;
+  server.on('ping', () => pings++);
   peer.socket.pause();
-  const pings = Buffer.concat(Array(2000).fill(frame(PING, 'x'.repeat(125))));
-  for (let i = 0; i < 40 && !peer.hasClosed; i++) {
-    peer.write(pings);
-    await new Promise(setImmediate);
+  // More than the system takes.
+  server.send(Buffer.alloc(32 * 1024 * 1024));
+  const before = server.bufferedAmount;
+  expect(before).toBeGreaterThan(0);
+  for (let flood = 1; flood <= FLOODS; flood++) {
+    const some = Array.from({ length: 2000 }, (_, i) => frame(PING, `${flood}, ${i}`.padEnd(125)));
+    peer.write(Buffer.concat(some));
+    await until(() => pings === 2000 * flood);
   }
-  await new Promise((resolve) => setTimeout(resolve, 50));
-  expect(server.bufferedAmount).toBeLessThan(2 * 1024 * 1024);
+  expect(server.bufferedAmount).toBeLessThanOrEqual(before);
+  peer.socket.resume();
+  const isPong = ({ opcode }) => opcode === PONG;
+  await peer.when(({ frames: list }) => list.some(isPong));
+  peer.send(PING, 'behind');
+  await peer.when(({ frames: list }) => String(list.at(-1).payload) === 'behind');
+  const answers = peer.frames.filter(isPong).map(({ payload }) => String(payload).trim());
+  expect(answers).toEqual([`${FLOODS}, 1999`, 'behind']);
 });

@@ -1,6 +1,6 @@
 'use strict';
 
-// Counts what is unsafe in src/, and holds that each place says why it is sound: a
+// Counts what is unsafe in src/ and faults/, and holds that each place says why it is sound: a
 // block and an implementation by a SAFETY note in front of it, a function and a trait
 // by a Safety section. A note cites invariants by their tags (U1, N2), which a module's
 // head defines as "**U1 name**", or gives its reason in words.
@@ -22,10 +22,12 @@ const KINDS = [
   ['trait', /\bunsafe\s+trait\b/g, /\/\/\/ # Safety(.*)/],
 ];
 
+const ROOT = path.dirname(SOURCE);
+
 const TAG = /\b[A-Z]\d\b/g;
 
-/** Fewest words of a reason that cites no invariant. "as above" has two. */
-const REASON_WORDS = 2;
+/** Fewest words of a reason that cites no invariant: "as above" is none. */
+const REASON_WORDS = 4;
 
 /** The comments in front of a line, as one text; a statement may begin between. */
 function notesBefore(lines, index) {
@@ -59,7 +61,7 @@ function inspect(file, tags, text = fs.readFileSync(file, 'utf8')) {
       counts[kind] = (counts[kind] ?? 0) + 1;
       if (note === null) continue;
       const line = source.slice(0, index).split('\n').length;
-      const where = `${path.relative(path.dirname(SOURCE), file)}:${line}`;
+      const where = `${path.relative(ROOT, file)}:${line}`;
       const notes = notesBefore(lines, line - 1);
       const start = notes.search(note);
       if (start === -1) {
@@ -81,10 +83,13 @@ function inspect(file, tags, text = fs.readFileSync(file, 'utf8')) {
 module.exports = { inspect, tagsDefinedIn };
 
 if (require.main === module) {
-  const files = rustFiles();
-  const tags = new Set(files.flatMap((file) => tagsDefinedIn(fs.readFileSync(file, 'utf8'))));
+  const files = [...rustFiles(), ...rustFiles(path.join(ROOT, 'faults'))];
+  const defined = files.flatMap((file) => tagsDefinedIn(fs.readFileSync(file, 'utf8')));
+  const tags = new Set(defined);
   const total = {};
-  const faults = [];
+  const faults = defined
+    .filter((tag, index) => defined.indexOf(tag) !== index)
+    .map((tag) => `${tag} is defined twice`);
   let cited = 0;
   for (const file of files) {
     const result = inspect(file, tags);
@@ -93,11 +98,11 @@ if (require.main === module) {
     const counts = Object.entries(result.counts);
     if (counts.length === 0) continue;
     for (const [kind, count] of counts) total[kind] = (total[kind] ?? 0) + count;
-    const name = path.relative(SOURCE, file);
+    const name = path.relative(ROOT, file);
     console.log(`${name}: ${counts.map(([kind, count]) => `${count} ${kind}`).join(', ')}`);
   }
   const sum = Object.entries(total).map(([kind, count]) => `${count} ${kind}`);
-  console.log(`unsafe in src/: ${sum.join(', ')}; ${cited} notes cite an invariant`);
+  console.log(`unsafe in src/ and faults/: ${sum.join(', ')}; ${cited} notes cite an invariant`);
   for (const fault of faults) console.error(fault);
   if (faults.length > 0) process.exitCode = 1;
 }

@@ -12,10 +12,10 @@
 //!
 //! # Invariants that the `SAFETY:` notes cite
 //!
-//! - **A1 caller**: the contract of [`GlobalAlloc`]: a layout has a size above 0, and a block that is passed in
+//! - **M1 caller**: the contract of [`GlobalAlloc`]: a layout has a size above 0, and a block that is passed in
 //!   came from here, with the layout that is passed in. A block that cannot grow stays as it is.
-//! - **A2 mapping**: a [`Mapping`] is whole pages from the kernel, which belong to whoever has it, alone.
-//! - **A3 block**: a large block begins [`HEADER`] bytes behind the start of a mapping, whose length is the first
+//! - **M2 mapping**: a [`Mapping`] is whole pages from the kernel, which belong to whoever has it, alone.
+//! - **M3 block**: a large block begins [`HEADER`] bytes behind the start of a mapping, whose length is the first
 //!   word in there. The block has the mapping, in which there is room for both.
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -56,14 +56,14 @@ const PIECE: usize = 2 << 20;
 /// Allocates large blocks, and leaves all others to the system.
 pub(crate) struct Allocator;
 
-// SAFETY: a large block has a mapping to itself (A3), all others are the system's. Which of them one is only
-// depends on its layout (A1). Nothing unwinds: the list has room, and of a thread that cannot be had one is told.
+// SAFETY: a large block has a mapping to itself (M3), all others are the system's. Which of them one is only
+// depends on its layout (M1). Nothing unwinds: the list has room, and of a thread that cannot be had one is told.
 unsafe impl GlobalAlloc for Allocator {
     /// # Safety
     /// That of the trait.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if !is_large(layout) {
-            // SAFETY: A1.
+            // SAFETY: M1.
             return insist(|| unsafe { System.alloc(layout) });
         }
         let len = length_for(layout.size());
@@ -74,7 +74,7 @@ unsafe impl GlobalAlloc for Allocator {
     /// That of the trait.
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         if !is_large(layout) {
-            // SAFETY: A1.
+            // SAFETY: M1.
             return insist(|| unsafe { System.alloc_zeroed(layout) });
         }
         Mapping::new(length_for(layout.size())).map_or(ptr::null_mut(), Mapping::into_block)
@@ -84,31 +84,31 @@ unsafe impl GlobalAlloc for Allocator {
     /// That of the trait.
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         if !is_large(layout) {
-            // SAFETY: A1.
+            // SAFETY: M1.
             return unsafe { System.dealloc(block, layout) };
         }
-        // SAFETY: A1.
+        // SAFETY: M1.
         keep(unsafe { Mapping::of(block) });
     }
 
     /// # Safety
     /// That of the trait.
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: A1: with its alignment, the size does not overflow.
+        // SAFETY: M1: with its alignment, the size does not overflow.
         let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
         match (is_large(layout), is_large(wanted)) {
-            // SAFETY: A1.
+            // SAFETY: M1.
             (false, false) => insist(|| unsafe { System.realloc(block, layout, size) }),
-            // SAFETY: A1.
+            // SAFETY: M1.
             (true, true) => resize(unsafe { Mapping::of(block) }, layout.size(), size)
                 .map_or(ptr::null_mut(), Mapping::into_block),
             _ => {
-                // SAFETY: A1.
+                // SAFETY: M1.
                 let new = unsafe { self.alloc(wanted) };
                 if !new.is_null() {
-                    // SAFETY: A1: both have as much, and are not the same.
+                    // SAFETY: M1: both have as much, and are not the same.
                     unsafe { ptr::copy_nonoverlapping(block, new, layout.size().min(size)) };
-                    // SAFETY: A1.
+                    // SAFETY: M1.
                     unsafe { self.dealloc(block, layout) };
                 }
                 new
@@ -136,7 +136,7 @@ fn resize(mapping: Mapping, old: usize, size: usize) -> Option<Mapping> {
         return mapping.grow(len);
     }
     let Some(kept) = take(len) else { return mapping.grow(len) };
-    // SAFETY: A2 and A3: both are ours, and the longer one has room for the block as well.
+    // SAFETY: M2 and M3: both are ours, and the longer one has room for the block as well.
     unsafe { ptr::copy_nonoverlapping(mapping.start, kept.start, HEADER + old) };
     keep(mapping);
     Some(kept)
@@ -148,7 +148,7 @@ struct Mapping {
     len: usize,
 }
 
-// SAFETY: A2: whichever thread has it, no other one does.
+// SAFETY: M2: whichever thread has it, no other one does.
 unsafe impl Send for Mapping {}
 
 impl Mapping {
@@ -156,7 +156,7 @@ impl Mapping {
     fn new(len: usize) -> Option<Self> {
         let (access, kind) =
             (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: nothing is passed in. Wherever there is room, so that A2 holds: nobody else has been given it.
+        // SAFETY: nothing is passed in. Wherever there is room, so that M2 holds: nobody else has been given it.
         Self::ask(len, || unsafe { libc::mmap(ptr::null_mut(), len, access, kind, -1, 0) })
     }
 
@@ -174,25 +174,25 @@ impl Mapping {
     /// # Safety
     /// `block` is a large one, and is not used any more.
     unsafe fn of(block: *mut u8) -> Self {
-        // SAFETY: A3.
+        // SAFETY: M3.
         let start = unsafe { block.sub(HEADER) };
-        // SAFETY: A3.
+        // SAFETY: M3.
         let len = unsafe { start.cast::<usize>().read() };
         Self { start, len }
     }
 
     /// The block in it.
     fn into_block(self) -> *mut u8 {
-        // SAFETY: A2: it begins with a page, in which the header has room.
+        // SAFETY: M2: it begins with a page, in which the header has room.
         unsafe { self.start.cast::<usize>().write(self.len) };
-        // SAFETY: A2: within that page.
+        // SAFETY: M2: within that page.
         unsafe { self.start.add(HEADER) }
     }
 
     /// Lets the kernel move it to where `len` bytes have room.
     fn grow(self, len: usize) -> Option<Self> {
         let (from, old) = (self.start.cast(), self.len);
-        // SAFETY: A1 to A3: it is the block's, whose owner waits for us, and finds it where it was if this fails.
+        // SAFETY: M1 to M3: it is the block's, whose owner waits for us, and finds it where it was if this fails.
         Self::ask(len, || unsafe { libc::mremap(from, old, len, libc::MREMAP_MAYMOVE) })
     }
 
@@ -214,25 +214,25 @@ impl Mapping {
         self
     }
 
-    /// Cuts `len` bytes off its end, or all that there is: whole pages (A2).
+    /// Cuts `len` bytes off its end, or all that there is: whole pages (M2).
     fn cut(&mut self, len: usize) -> Self {
         let len = len.min(self.len);
         self.len -= len;
-        // SAFETY: A2: within it, or its end.
+        // SAFETY: M2: within it, or its end.
         let start = unsafe { self.start.add(self.len) };
         Self { start, len }
     }
 
     /// Gives it back while others go on: its pages can go while pages are mapped elsewhere, its addresses cannot.
     fn unmap_gently(self) {
-        // SAFETY: A2.
+        // SAFETY: M2.
         unsafe { libc::madvise(self.start.cast(), self.len, libc::MADV_DONTNEED) };
         self.unmap();
     }
 
     /// Gives it back. Where the kernel cannot take it out of a longer one, for want of memory, it is lost.
     fn unmap(self) {
-        // SAFETY: A2.
+        // SAFETY: M2.
         unsafe { libc::munmap(self.start.cast(), self.len) };
     }
 }
@@ -257,7 +257,7 @@ fn give_all_back() {
     kept.free.drain(..).for_each(|(mapping, _)| mapping.unmap());
 }
 
-/// Mappings that are free. Each is in no other place (A2).
+/// Mappings that are free. Each is in no other place (M2).
 struct Kept {
     /// With the time at which each came; what came first is in front. Nothing is allocated under the lock: the list
     /// does not grow, and locks of Linux need no memory.

@@ -1,7 +1,7 @@
 //! The calls of Node-API that may fail while an environment lives.
 //!
 //! # Invariant that the `SAFETY:` notes cite
-//! - **F1 same**: a function here has the signature of Node's function of the same name, and hands on the
+//! - **F3 same**: a function here has the signature of Node's function of the same name, and hands on the
 //!   arguments it was given.
 
 use std::ffi::{c_int, c_void};
@@ -23,9 +23,9 @@ macro_rules! points {
             }
             type Function = unsafe extern "C" fn($($ty),*) -> c_int;
             let function = behind(concat!(stringify!($name), "\0"));
-            // SAFETY: F1.
+            // SAFETY: F3.
             let function = unsafe { std::mem::transmute::<Pointer, Function>(function) };
-            // SAFETY: F1.
+            // SAFETY: F3.
             unsafe { function($($arg),*) }
         }
     )*};

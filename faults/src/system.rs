@@ -13,7 +13,7 @@ use crate::{at, behind, SHORT};
 fn fail(errno: c_int) {
     // SAFETY: the place of this thread's error number.
     let place = unsafe { libc::__errno_location() };
-    // SAFETY: as above.
+    // SAFETY: that place, which nobody else writes to meanwhile.
     unsafe { place.write(errno) };
 }
 

@@ -113,14 +113,14 @@ impl JsDelegate {
     fn word(&self, index: usize) -> u32 {
         // SAFETY: N6: `index` is within the header, and the array is there.
         let at = unsafe { self.records.add(index) };
-        // SAFETY: N6, as above.
+        // SAFETY: N6: it is within the header.
         unsafe { at.read() }
     }
 
     fn set_word(&self, index: usize, value: u32) {
         // SAFETY: N6: `index` is within the header, and the array is there.
         let at = unsafe { self.records.add(index) };
-        // SAFETY: N6, as above; JavaScript is not running meanwhile.
+        // SAFETY: N6: it is within the header; JavaScript is not running meanwhile.
         unsafe { at.write(value) };
     }
 

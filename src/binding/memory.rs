@@ -45,7 +45,7 @@ impl Drop for Block {
 // view that was transferred to another thread reads regions written before. The count is atomic, so
 // the last holder may free it from any thread.
 unsafe impl Send for Block {}
-// SAFETY: as above.
+// SAFETY: N5: as for `Send`.
 unsafe impl Sync for Block {}
 
 /// The block being filled.
@@ -73,7 +73,7 @@ impl Current {
         }
         // SAFETY: N5: the region from `used` on has not been handed out, and there is room.
         let to = unsafe { self.block.start.add(offset) };
-        // SAFETY: as above; the payload is not there (`takes`).
+        // SAFETY: N5: there is room; the payload is not there (`takes`).
         unsafe { ptr::copy_nonoverlapping(payload.as_ptr(), to, payload.len()) };
         self.used += payload.len();
         Some(offset)

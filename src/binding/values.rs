@@ -68,14 +68,14 @@ impl Call {
         // SAFETY: N1, N3: an argument of the call under way.
         unsafe { sys::napi_is_typedarray(self.env, argument, &raw mut is_view) };
         if !is_view {
-            // SAFETY: as above.
+            // SAFETY: N1, N3: an argument of the call under way.
             unsafe { sys::napi_is_dataview(self.env, argument, &raw mut is_view) };
         }
         let status = if is_view {
-            // SAFETY: as above.
+            // SAFETY: N1, N3: an argument of the call under way.
             unsafe { sys::napi_get_buffer_info(self.env, argument, &raw mut data, &raw mut len) }
         } else {
-            // SAFETY: as above.
+            // SAFETY: N1, N3: an argument of the call under way.
             unsafe {
                 sys::napi_get_arraybuffer_info(self.env, argument, &raw mut data, &raw mut len)
             }

@@ -29,7 +29,7 @@ impl SocketAddress {
                 out.sin_addr.s_addr = u32::from(*v4.ip()).to_be();
             }
             SocketAddr::V6(v6) => {
-                // SAFETY: A1, as above, for sockaddr_in6.
+                // SAFETY: A1: there is room for a sockaddr_in6, too.
                 let out = unsafe { &mut *storage.as_mut_ptr().cast::<sys::sockaddr_in6>() };
                 out.sin6_family = AF_INET6 as _;
                 out.sin6_port = v6.port().to_be();

@@ -39,15 +39,15 @@ pub(super) unsafe trait RawHandle {}
 
 // SAFETY: libuv documents these as subclasses of `uv_handle_t`.
 unsafe impl RawHandle for sys::uv_tcp_t {}
-// SAFETY: as above.
+// SAFETY: libuv documents it as such a subclass, too.
 unsafe impl RawHandle for sys::uv_timer_t {}
-// SAFETY: as above.
+// SAFETY: libuv documents it as such a subclass, too.
 unsafe impl RawHandle for sys::uv_idle_t {}
-// SAFETY: as above.
+// SAFETY: libuv documents it as such a subclass, too.
 unsafe impl RawHandle for sys::uv_check_t {}
-// SAFETY: as above.
+// SAFETY: libuv documents it as such a subclass, too.
 unsafe impl RawHandle for sys::uv_poll_t {}
-// SAFETY: as above.
+// SAFETY: libuv documents it as such a subclass, too.
 unsafe impl RawHandle for sys::uv_async_t {}
 
 /// One handle: the libuv structure, its state, and a strong reference to its owner.

@@ -14,13 +14,13 @@ pub(super) unsafe trait RawRequest {}
 
 // SAFETY: libuv documents these as requests, and reads nothing of them before it has written it.
 unsafe impl RawRequest for sys::uv_connect_t {}
-// SAFETY: as above.
+// SAFETY: libuv documents it as a request, too.
 unsafe impl RawRequest for sys::uv_write_t {}
-// SAFETY: as above.
+// SAFETY: libuv documents it as a request, too.
 unsafe impl RawRequest for sys::uv_shutdown_t {}
-// SAFETY: as above.
+// SAFETY: libuv documents it as a request, too.
 unsafe impl RawRequest for sys::uv_getaddrinfo_t {}
-// SAFETY: as above.
+// SAFETY: libuv documents it as a request, too.
 unsafe impl RawRequest for sys::uv_work_t {}
 
 /// A request and what is kept for it. The address of the one is that of both.

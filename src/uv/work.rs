@@ -81,7 +81,7 @@ unsafe extern "C" fn on_run<J: Job>(raw: *mut sys::uv_work_t) {
     // SAFETY: U7: until the callback on the loop's thread nobody else touches `job`.
     let job = unsafe { &mut (*queued).job };
     let is_done = !guard(|| run("panic:uv_work_cb", || job.run()));
-    // SAFETY: U7, as above, for `is_done`.
+    // SAFETY: U7: nor does anybody touch `is_done`, which stands beside it.
     unsafe { (*queued).is_done = is_done };
 }
 

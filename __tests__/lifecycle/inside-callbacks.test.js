@@ -1,6 +1,6 @@
-// destroy() from inside every kind of callback. Each piece gets a server and a client on one
-// context, calls `destroyHere()` from its callback, and lists in `later` what must not happen after
-// that. What has to follow in all cases is checked once, in `piece`.
+// destroy(), close(), terminate() and an exception inside every kind of callback. Each piece gets a server and
+// a client on one context, calls `act()` from its callback, and lists in `log` what must not happen after
+// destroy(). What has to follow in all cases is checked once, in `piece`.
 
 const { inChild } = require('../support/child.js');
 
@@ -9,40 +9,68 @@ async function piece(tools) {
   const { uvws, assert, within, until, input, turn } = tools;
   const { Context, WebSocketServer, WebSocket } = uvws;
   const context = new Context();
+  const sockets = [];
   const log = [];
+  const uncaught = [];
   const counts = new Map();
-  let isDestroyed = false;
+  let hasActed = false;
   let promise = null;
+  // Other ends are no reason not to deliver what has come.
+  const note = (text) => input.action === 'destroy' && log.push(text);
 
   /** Follows a connection: it emits one close, and nothing once destroy() was called but that. */
   const watch = (ws, name) => {
+    sockets.push(ws);
     counts.set(name, 0);
     for (const event of ['open', 'message', 'ping', 'pong', 'drain']) {
       ws.on(event, () => {
-        if (isDestroyed) log.push(`${name} ${event} after destroy()`);
+        if (hasActed) note(`${name} ${event} after destroy()`);
       });
     }
     ws.on('error', () => counts.get(name) > 0 && log.push(`${name} error after close`));
     ws.on('close', () => {
       counts.set(name, counts.get(name) + 1);
-      if (context.state === 'running') log.push(`${name} closed by itself`);
+      if (context.state === 'running') note(`${name} closed by itself`);
     });
     return ws;
   };
-  const destroyHere = () => {
-    if (isDestroyed) log.push('the callback was called again');
-    isDestroyed = true;
-    const before = log.length;
-    promise = context.destroy();
-    assert.equal(log.length, before);
-    assert.ok(['destroying', 'destroyed'].includes(context.state));
-    assert.equal(context.wake(), false);
+
+  /** What is done in the callback, each twice. */
+  const ACTIONS = {
+    destroy() {
+      promise = context.destroy();
+      assert.equal(context.destroy(), promise);
+      assert.ok(['destroying', 'destroyed'].includes(context.state));
+      assert.equal(context.wake(), false);
+    },
+    close() {
+      for (const ws of [...sockets, ...sockets]) ws.close();
+      // Peers on plain sockets do not answer.
+      promise = context.close({ timeout: 100 });
+      assert.equal(context.close(), promise);
+    },
+    terminate() {
+      for (const ws of [...sockets, ...sockets]) ws.terminate();
+      promise = turn().then(() => context.destroy());
+    },
+    throw() {
+      promise = turn().then(() => context.destroy());
+      throw new Error('from inside');
+    },
   };
+  const act = () => {
+    if (hasActed) return note('the callback was called again');
+    hasActed = true;
+    const before = log.length;
+    ACTIONS[input.action]();
+    assert.equal(log.length, before);
+  };
+  process.on('uncaughtException', (error) => uncaught.push(error.message));
   const listen = async (options) => {
     const wss = new WebSocketServer({ port: 0, host: '127.0.0.1', context, ...options });
     counts.set('server', 0);
     wss.on('close', () => counts.set('server', counts.get('server') + 1));
-    wss.on('connection', () => isDestroyed && log.push('connection after destroy()'));
+    wss.on('connection', () => hasActed && note('connection after destroy()'));
     if (wss.address() === null) await tools.once(wss, 'listening');
     return wss;
   };
@@ -56,21 +84,22 @@ async function piece(tools) {
     uvws,
     context,
     counts,
-    log,
+    note,
     watch,
-    destroyHere,
+    act,
     listen,
     connect,
   });
 
   let contextCloses = 0;
   context.on('close', () => contextCloses++);
-  await until(() => isDestroyed, 'the callback');
-  await within(promise, 'destroy()');
+  await until(() => hasActed, 'the callback');
+  await within(promise, 'the end of the context');
   await turn();
   await turn();
   for (const peer of others ?? []) await peer.destroy();
   assert.deepEqual(log, []);
+  assert.deepEqual(uncaught, input.action === 'throw' ? ['from inside'] : []);
   for (const [name, count] of counts) assert.equal(count, 1, `${name} emits close once`);
   assert.ok(contextCloses <= 1);
   assert.equal(context.state, 'destroyed');
@@ -82,23 +111,23 @@ async function piece(tools) {
 
 /** Every piece uses names of its parameter only: its source is sent to the child. */
 const PIECES = {
-  'a client’s open': async ({ listen, connect, destroyHere }) => {
+  'a client’s open': async ({ listen, connect, act }) => {
     const wss = await listen();
-    connect(wss).on('open', destroyHere);
+    connect(wss).on('open', act);
   },
 
-  'a server’s connection': async ({ listen, connect, destroyHere, watch }) => {
+  'a server’s connection': async ({ listen, connect, act, watch }) => {
     const wss = await listen();
     wss.on('connection', (ws) => {
       watch(ws, 'server side');
-      destroyHere();
+      act();
     });
     connect(wss);
   },
 
   'a server’s connection, with messages right behind the request': async ({
     listen,
-    destroyHere,
+    act,
     watch,
     rawClient,
     frames,
@@ -106,7 +135,7 @@ const PIECES = {
     const wss = await listen();
     wss.on('connection', (ws) => {
       watch(ws, 'server side');
-      destroyHere();
+      act();
     });
     const after = Buffer.concat(Array(50).fill(frames.frame(frames.TEXT, 'early')));
     return [await rawClient(wss.address().port, { after, wait: false })];
@@ -114,12 +143,11 @@ const PIECES = {
 
   'a message, with 50 more in the same TCP segment': async ({
     listen,
-    destroyHere,
+    act,
     watch,
     rawClient,
     frames,
-    assert,
-    log,
+    note,
   }) => {
     const wss = await listen();
     let messages = 0;
@@ -127,9 +155,9 @@ const PIECES = {
       watch(ws, 'server side');
       ws.on('message', (data) => {
         messages++;
-        if (messages > 1) log.push(`message ${data} after destroy()`);
-        assert.equal(String(data), 'message 0');
-        destroyHere();
+        if (messages > 1) note(`message ${data} after destroy()`);
+        if (String(data) !== 'message 0') note(`${data} was the first`);
+        act();
       });
     });
     const peer = await rawClient(wss.address().port);
@@ -140,11 +168,11 @@ const PIECES = {
 
   'a message, with messages of 50 other connections in the same turn': async ({
     listen,
-    destroyHere,
+    act,
     watch,
     rawClient,
     frames,
-    log,
+    note,
   }) => {
     const wss = await listen();
     let messages = 0;
@@ -153,8 +181,8 @@ const PIECES = {
       watch(ws, `server side ${sides++}`);
       ws.on('message', () => {
         messages++;
-        if (messages > 1) log.push('message of another connection after destroy()');
-        else destroyHere();
+        if (messages > 1) note('message of another connection after destroy()');
+        else act();
       });
     });
     const peers = [];
@@ -163,47 +191,47 @@ const PIECES = {
     return peers;
   },
 
-  'a message of a client': async ({ listen, connect, destroyHere, watch }) => {
+  'a message of a client': async ({ listen, connect, act, watch }) => {
     const wss = await listen();
     wss.on('connection', (ws) => {
       watch(ws, 'server side');
       for (let i = 0; i < 10; i++) ws.send('x');
     });
-    connect(wss).once('message', destroyHere);
+    connect(wss).once('message', act);
   },
 
-  'an onmessage property': async ({ listen, connect, destroyHere, watch }) => {
+  'an onmessage property': async ({ listen, connect, act, watch }) => {
     const wss = await listen();
     wss.on('connection', (ws) => {
       watch(ws, 'server side');
       ws.send('x');
       ws.send('y');
     });
-    connect(wss).onmessage = destroyHere;
+    connect(wss).onmessage = act;
   },
 
-  'a ping': async ({ listen, destroyHere, watch, rawClient, frames }) => {
+  'a ping': async ({ listen, act, watch, rawClient, frames }) => {
     const wss = await listen();
-    wss.on('connection', (ws) => watch(ws, 'server side').once('ping', destroyHere));
+    wss.on('connection', (ws) => watch(ws, 'server side').once('ping', act));
     const peer = await rawClient(wss.address().port);
     const pings = [frames.frame(frames.PING, 'a'), frames.frame(frames.PING, 'b')];
     peer.write(Buffer.concat([...pings, frames.frame(frames.TEXT, 'c')]));
     return [peer];
   },
 
-  'a pong': async ({ listen, connect, destroyHere, watch }) => {
+  'a pong': async ({ listen, connect, act, watch }) => {
     const wss = await listen();
     wss.on('connection', (ws) => watch(ws, 'server side'));
     const ws = connect(wss);
     ws.on('open', () => ws.ping('x'));
-    ws.on('pong', destroyHere);
+    ws.on('pong', act);
   },
 
-  'a drain': async ({ listen, destroyHere, watch, rawClient }) => {
+  'a drain': async ({ listen, act, watch, rawClient }) => {
     const wss = await listen();
     const peers = [];
     wss.on('connection', (ws) => {
-      watch(ws, 'server side').once('drain', destroyHere);
+      watch(ws, 'server side').once('drain', act);
       ws.send(Buffer.alloc(24 * 1024 * 1024));
       setTimeout(() => peers[0].socket.resume(), 50);
     });
@@ -213,7 +241,7 @@ const PIECES = {
     return peers;
   },
 
-  'a close': async ({ listen, destroyHere, watch, rawClient, counts, log }) => {
+  'a close': async ({ listen, act, watch, rawClient, counts, note }) => {
     const wss = await listen();
     let remaining = 0;
     wss.on('connection', (ws) => {
@@ -222,8 +250,8 @@ const PIECES = {
         counts.set('first', 0);
         ws.on('close', (code) => {
           counts.set('first', counts.get('first') + 1);
-          if (code !== 1000) log.push(`closed with ${code}`);
-          destroyHere();
+          if (code !== 1000) note(`closed with ${code}`);
+          act();
         });
       } else {
         watch(ws, 'second');
@@ -234,9 +262,9 @@ const PIECES = {
     return peers;
   },
 
-  'an error of a connection': async ({ listen, destroyHere, watch, rawClient }) => {
+  'an error of a connection': async ({ listen, act, watch, rawClient }) => {
     const wss = await listen();
-    wss.on('connection', (ws) => watch(ws, 'server side').once('error', destroyHere));
+    wss.on('connection', (ws) => watch(ws, 'server side').once('error', act));
     const peer = await rawClient(wss.address().port);
     peer.write(Buffer.from([0xff, 0xff]));
     return [peer];
@@ -245,56 +273,56 @@ const PIECES = {
   'an error of a client that cannot connect': async ({
     uvws,
     context,
-    destroyHere,
+    act,
     counts,
     freePort,
   }) => {
     const ws = new uvws.WebSocket(`ws://127.0.0.1:${await freePort()}`, { context });
     counts.set('client', 0);
-    ws.on('error', destroyHere);
+    ws.on('error', act);
     ws.on('close', () => counts.set('client', counts.get('client') + 1));
   },
 
-  'an error of a server': async ({ uvws, context, listen, destroyHere }) => {
+  'an error of a server': async ({ uvws, context, listen, act }) => {
     const first = await listen();
     const second = new uvws.WebSocketServer({
       port: first.address().port,
       host: '127.0.0.1',
       context,
     });
-    second.on('error', destroyHere);
+    second.on('error', act);
   },
 
-  'a listening': async ({ uvws, context, counts, destroyHere }) => {
+  'a listening': async ({ uvws, context, counts, act }) => {
     const wss = new uvws.WebSocketServer({ port: 0, host: '127.0.0.1', context });
     counts.set('server', 0);
     wss.on('close', () => counts.set('server', counts.get('server') + 1));
-    wss.on('listening', destroyHere);
+    wss.on('listening', act);
   },
 
-  'the callback of a server': async ({ uvws, context, counts, destroyHere }) => {
+  'the callback of a server': async ({ uvws, context, counts, act }) => {
     counts.set('server', 0);
     const options = { port: 0, host: '127.0.0.1', context };
-    new uvws.WebSocketServer(options, destroyHere).on('close', () =>
+    new uvws.WebSocketServer(options, act).on('close', () =>
       counts.set('server', counts.get('server') + 1),
     );
   },
 
-  'a verifyClient': async ({ listen, rawClient, destroyHere }) => {
+  'a verifyClient': async ({ listen, rawClient, act }) => {
     const wss = await listen({
       verifyClient: () => {
-        destroyHere();
+        act();
         return true;
       },
     });
     return [await rawClient(wss.address().port, { wait: false })];
   },
 
-  'a verifyClient that answers after an await': async ({ listen, connect, destroyHere, turn }) => {
+  'a verifyClient that answers after an await': async ({ listen, connect, act, turn }) => {
     const wss = await listen({
       verifyClient: async (info, answer) => {
         await turn();
-        destroyHere();
+        act();
         answer(true);
         await turn();
         answer(true);
@@ -307,13 +335,13 @@ const PIECES = {
     listen,
     context,
     connect,
-    destroyHere,
+    act,
     turn,
   }) => {
     const wss = await listen({
       verifyClient: async (info, answer) => {
         await turn();
-        destroyHere();
+        act();
         await context.closed;
         answer(false, 403);
       },
@@ -321,10 +349,10 @@ const PIECES = {
     connect(wss).on('error', () => {});
   },
 
-  'a handleProtocols': async ({ listen, rawClient, destroyHere }) => {
+  'a handleProtocols': async ({ listen, rawClient, act }) => {
     const wss = await listen({
       handleProtocols: () => {
-        destroyHere();
+        act();
         return 'a';
       },
     });
@@ -332,94 +360,102 @@ const PIECES = {
     return [await rawClient(wss.address().port, { lines, wait: false })];
   },
 
-  'a headers': async ({ listen, rawClient, destroyHere }) => {
+  'a headers': async ({ listen, rawClient, act }) => {
     const wss = await listen();
-    wss.on('headers', destroyHere);
+    wss.on('headers', act);
     return [await rawClient(wss.address().port, { wait: false })];
   },
 
-  'an upgrade of a client': async ({ listen, connect, destroyHere, watch }) => {
+  'an upgrade of a client': async ({ listen, connect, act, watch }) => {
     const wss = await listen();
     wss.on('connection', (ws) => watch(ws, 'server side'));
-    connect(wss).on('upgrade', destroyHere);
+    connect(wss).on('upgrade', act);
   },
 
-  'a waitCancelled': async ({ context, destroyHere, assert }) => {
-    context.on('waitCancelled', destroyHere);
+  'a waitCancelled': async ({ context, act, assert }) => {
+    context.on('waitCancelled', act);
     assert.equal(context.wake(), true);
     assert.equal(context.cancelService(), true);
   },
 
-  'a nextTick that a handler queued': async ({ listen, connect, destroyHere, watch }) => {
+  'a nextTick that a handler queued': async ({ listen, connect, act, watch }) => {
     const wss = await listen();
     wss.on('connection', (ws) => {
       watch(ws, 'server side');
-      ws.once('message', () => process.nextTick(destroyHere));
+      ws.once('message', () => process.nextTick(act));
     });
     const ws = connect(wss);
     ws.on('open', () => ws.send('x'));
   },
 
-  'a microtask that a handler queued': async ({ listen, connect, destroyHere, watch }) => {
+  'a microtask that a handler queued': async ({ listen, connect, act, watch }) => {
     const wss = await listen();
     wss.on('connection', (ws) => {
       watch(ws, 'server side');
-      ws.once('message', () => queueMicrotask(destroyHere));
+      ws.once('message', () => queueMicrotask(act));
     });
     const ws = connect(wss);
     ws.on('open', () => ws.send('x'));
   },
 
-  'the callback of a send': async ({ listen, connect, destroyHere, watch }) => {
+  'the callback of a send': async ({ listen, connect, act, watch }) => {
     const wss = await listen();
     wss.on('connection', (ws) => watch(ws, 'server side'));
     const ws = connect(wss);
-    ws.on('open', () => ws.send('x', () => destroyHere()));
+    ws.on('open', () => ws.send('x', () => act()));
   },
 
-  'the callback of a send that is too late': async ({ listen, connect, destroyHere, watch }) => {
+  'the callback of a send that is too late': async ({ listen, connect, act, watch }) => {
     const wss = await listen();
     wss.on('connection', (ws) => watch(ws, 'server side'));
     const ws = connect(wss);
     ws.on('open', () => {
       ws.close();
-      ws.send('x', () => destroyHere());
+      ws.send('x', () => act());
     });
   },
 
-  'a draining': async ({ listen, connect, context, destroyHere, watch }) => {
+  'a draining': async ({ listen, connect, context, act, watch }) => {
     const wss = await listen();
     wss.on('connection', (ws) => {
       watch(ws, 'server side');
-      context.on('draining', destroyHere);
+      context.on('draining', act);
       context.drain();
     });
     connect(wss);
   },
 
-  'a timer of Node, with nothing active': async ({ context, destroyHere }) => {
-    setTimeout(destroyHere, 20);
+  'a timer of Node, with nothing active': async ({ context, act }) => {
+    setTimeout(act, 20);
     context.data = 'unused';
   },
 
-  'a setImmediate': async ({ listen, destroyHere }) => {
+  'a setImmediate': async ({ listen, act }) => {
     await listen();
-    setImmediate(destroyHere);
+    setImmediate(act);
   },
 
-  'a listener of an AbortSignal that ends a client': async ({ listen, connect, destroyHere }) => {
+  'a listener of an AbortSignal that ends a client': async ({ listen, connect, act }) => {
     const wss = await listen({ verifyClient: (_info, _answer) => {} });
     const controller = new AbortController();
     const ws = connect(wss, { signal: controller.signal });
     ws.on('error', () => {});
-    controller.signal.addEventListener('abort', destroyHere);
+    controller.signal.addEventListener('abort', act);
     setTimeout(() => controller.abort(), 20);
   },
 };
 
-test.each(Object.keys(PIECES))('destroy() can be called from inside %s', (name) =>
-  inChild(piece, { input: { body: String(PIECES[name]) } }),
+const NAMES = Object.keys(PIECES);
+
+test.each(NAMES)('destroy() can be called from inside %s', (name) =>
+  inChild(piece, { input: { body: String(PIECES[name]), action: 'destroy' } }),
 );
+
+describe.each(['close', 'terminate', 'throw'])('%s', (action) => {
+  test.each(NAMES)('inside %s', (name) =>
+    inChild(piece, { input: { body: String(PIECES[name]), action } }),
+  );
+});
 
 test('destroy() in the close event of a context, of a server and of a connection changes nothing', () =>
   inChild(async ({ uvws, assert, once }) => {
