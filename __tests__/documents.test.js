@@ -521,3 +521,25 @@ test('the programs, scripts and files that commands name are there', () => {
     expect(fs.existsSync(path.join(ROOT, 'tests', `${name}.rs`))).toBe(true);
   }
 });
+
+test('the tests that a document names are there', () => {
+  const text = fs.readFileSync(path.join(ROOT, 'docs', 'vulnerabilities.md'), 'utf8');
+  const cited = [...text.matchAll(/`([\w/-]+)`: ((?:`[^`]+`(?:, )?)+)/g)];
+  expect(cited.length).toBeGreaterThan(40);
+  for (const [, file, names] of cited) {
+    const source = ['__tests__/$.test.js', 'tests/$.rs']
+      .map((pattern) => path.join(ROOT, pattern.replace('$', file)))
+      .find((name) => fs.existsSync(name));
+    expect([file, source]).toEqual([file, expect.any(String)]);
+    const tests = fs.readFileSync(source, 'utf8');
+    for (const [, name] of names.matchAll(/`([^`]+)`/g)) {
+      // What differs from row to row of a table of tests is left out.
+      const parts = name.split('…').map((part) => part.trim());
+      expect([name, parts.every((part) => tests.includes(part))]).toEqual([name, true]);
+    }
+  }
+  const targets = [...text.matchAll(/fuzz targets? ((?:`\w+`(?:, )?)+)/g)];
+  for (const [, name] of targets.flatMap(([, list]) => [...list.matchAll(/`(\w+)`/g)])) {
+    expect(fs.existsSync(path.join(ROOT, 'fuzz', 'fuzz_targets', `${name}.rs`))).toBe(true);
+  }
+});

@@ -6,6 +6,7 @@ const http = require('node:http');
 const https = require('node:https');
 const v8 = require('node:v8');
 const vm = require('node:vm');
+const zlib = require('node:zlib');
 
 const {
   collect,
@@ -377,14 +378,17 @@ testOurs('16,000 fragments of one byte on 20 connections hold some bytes each', 
   expect(process.memoryUsage().heapUsed - heap).toBeLessThan(12 * 1024 * 1024);
 });
 
-test('100 frames behind a decompression bomb are inflated by nobody', async () => {
-  const options = { maxPayload: 1000, perMessageDeflate: true };
-  const { wss, port } = await serve(options);
+/** A connection whose server takes a thousand bytes inflated, and what it comes to. */
+async function bombed() {
+  const { wss, port } = await serve({ maxPayload: 1000, perMessageDeflate: true });
   const connected = once(wss, 'connection');
   const peer = await rawClient(port, { lines: ['Sec-WebSocket-Extensions: permessage-deflate'] });
   const [server] = await connected;
-  const messages = collect(server);
-  const failed = failure(server);
+  return { peer, messages: collect(server), failed: failure(server) };
+}
+
+test('100 frames behind a decompression bomb are inflated by nobody', async () => {
+  const { peer, messages, failed } = await bombed();
   const compressed = (text) => frames.compressed(text, frames.TEXT);
   peer.write(
     Buffer.concat([
@@ -395,4 +399,18 @@ test('100 frames behind a decompression bomb are inflated by nobody', async () =
   );
   expect((await failed).error.code).toBe('WS_ERR_UNSUPPORTED_MESSAGE_LENGTH');
   expect(messages).toEqual(['before']);
+});
+
+test('garbage behind a decompression bomb is no second error', async () => {
+  const { peer, messages, failed } = await bombed();
+  const flush = { finishFlush: zlib.constants.Z_SYNC_FLUSH };
+  const bomb = zlib.deflateRawSync(Buffer.alloc(100_000), flush);
+  // A block of the type that is reserved, in the same frame and in the next one.
+  const garbage = Buffer.alloc(1000, 0x07);
+  peer.send(frames.BINARY, Buffer.concat([bomb, garbage]), { rsv: 4, fin: false });
+  peer.send(frames.CONTINUATION, garbage);
+  const { error, count, code } = await failed;
+  expect([error.code, count, code]).toEqual(['WS_ERR_UNSUPPORTED_MESSAGE_LENGTH', 1, 1006]);
+  expect((await peer.closing()).code).toBe(1009);
+  expect(messages).toEqual([]);
 });
