@@ -60,7 +60,7 @@ declare class WebSocket extends EventEmitter {
    * @param address `ws:`, `wss:`, `http:`, `https:` or `ws+unix:` URL. The last one is
    *   `ws+unix:/path/of/socket:/path?query`
    * @param protocols Subprotocols to offer; the server has to choose one of them
-   * @throws {SyntaxError} The URL or a subprotocol is not valid
+   * @throws {SyntaxError} The URL or a subprotocol is not valid, or its host name has more than 253 characters
    * @throws {RangeError} `protocolVersion` is none that exists, or a number is out of range
    * @throws {TypeError} An option is of the wrong type, or a header is not valid
    */

@@ -10,6 +10,7 @@ const {
   rawPairOfClient,
   rawServer,
   serve,
+  testOurs,
   thrownBy,
 } = require('./support/fixtures.js');
 const frames = require('./support/frames.js');
@@ -29,6 +30,30 @@ describe('the constructor of a client', () => {
     ['ws+unix:', "The URL's pathname is empty"],
   ])('throws a SyntaxError for the URL %p', (url, message) => {
     expect(() => new WebSocket(url)).toThrow(new SyntaxError(message));
+  });
+
+  test.each([
+    ['a NUL', 'a\0b'],
+    ['a space', 'a b'],
+    ['a control character', 'a\x01b'],
+    ['DEL', 'a\x7fb'],
+    ['nothing', ''],
+  ])('throws a SyntaxError for a host name with %s', (_name, host) => {
+    const url = `ws://${host}/`;
+    expect(() => new WebSocket(url)).toThrow(new SyntaxError(`Invalid URL: ${url}`));
+  });
+
+  testOurs('throws a SyntaxError for a host name that is too long to be one', async () => {
+    const longest = `${`${'a'.repeat(62)}.`.repeat(4)}a`;
+    for (const name of [`${longest}a`, `${longest}a.`]) {
+      expect(() => new WebSocket(`ws://${name}`)).toThrow(
+        new SyntaxError("The URL's host name is longer than 253 characters"),
+      );
+    }
+    for (const name of [longest, `${longest}.`]) {
+      const { error } = await failure(dial(`ws://${name}`));
+      expect(['ENOTFOUND', 'EAI_AGAIN']).toContain(error.code);
+    }
   });
 
   test.each([

@@ -297,27 +297,32 @@ test('an announced length allocates nothing: 200 peers announce 64 MiB each', as
   expect(process.memoryUsage().rss - before).toBeLessThan(100 * 1024 * 1024);
 });
 
-testOurs('of 100,000 PINGs of a peer that does not read only the last one is answered', async () => {
-  const FLOODS = 50;
-  const { peer, server } = await rawPair({ maxControlFrames: 0 });
-  let pings = 0;
-  server.on('ping', () => pings++);
-  peer.socket.pause();
-  // More than the system takes.
-  server.send(Buffer.alloc(32 * 1024 * 1024));
-  const before = server.bufferedAmount;
-  expect(before).toBeGreaterThan(0);
-  for (let flood = 1; flood <= FLOODS; flood++) {
-    const some = Array.from({ length: 2000 }, (_, i) => frame(PING, `${flood}, ${i}`.padEnd(125)));
-    peer.write(Buffer.concat(some));
-    await until(() => pings === 2000 * flood);
-  }
-  expect(server.bufferedAmount).toBeLessThanOrEqual(before);
-  peer.socket.resume();
-  const isPong = ({ opcode }) => opcode === PONG;
-  await peer.when(({ frames: list }) => list.some(isPong));
-  peer.send(PING, 'behind');
-  await peer.when(({ frames: list }) => String(list.at(-1).payload) === 'behind');
-  const answers = peer.frames.filter(isPong).map(({ payload }) => String(payload).trim());
-  expect(answers).toEqual([`${FLOODS}, 1999`, 'behind']);
-});
+testOurs(
+  'of 100,000 PINGs of a peer that does not read only the last one is answered',
+  async () => {
+    const FLOODS = 50;
+    const { peer, server } = await rawPair({ maxControlFrames: 0 });
+    let pings = 0;
+    server.on('ping', () => pings++);
+    peer.socket.pause();
+    // More than the system takes.
+    server.send(Buffer.alloc(32 * 1024 * 1024));
+    const before = server.bufferedAmount;
+    expect(before).toBeGreaterThan(0);
+    for (let flood = 1; flood <= FLOODS; flood++) {
+      const some = Array.from({ length: 2000 }, (_, i) =>
+        frame(PING, `${flood}, ${i}`.padEnd(125)),
+      );
+      peer.write(Buffer.concat(some));
+      await until(() => pings === 2000 * flood);
+    }
+    expect(server.bufferedAmount).toBeLessThanOrEqual(before);
+    peer.socket.resume();
+    const isPong = ({ opcode }) => opcode === PONG;
+    await peer.when(({ frames: list }) => list.some(isPong));
+    peer.send(PING, 'behind');
+    await peer.when(({ frames: list }) => String(list.at(-1).payload) === 'behind');
+    const answers = peer.frames.filter(isPong).map(({ payload }) => String(payload).trim());
+    expect(answers).toEqual([`${FLOODS}, 1999`, 'behind']);
+  },
+);

@@ -5,7 +5,7 @@ const { once } = require('node:events');
 
 const { defer, pair, rawClient, serve } = require('./support/fixtures.js');
 const { BINARY, frame } = require('./support/frames.js');
-const { block } = require('./support/tools.js');
+const { block, startWorker, turn: turnOfLoop } = require('./support/tools.js');
 const { Context } = require('./support/uvws.js');
 
 const PEERS = 20;
@@ -110,6 +110,43 @@ test('whoever has held up the loop for milliseconds stays out of its next turn',
   turn.stop();
   // Without that each message is read in the turn after it was sent.
   expect(turn.all).toBeGreaterThan(1.7 * ENOUGH);
+});
+
+test('connections that come at once are accepted over many turns', async () => {
+  const BURST = 300;
+  const { port } = await serve();
+  const connected = new Int32Array(new SharedArrayBuffer(4));
+  const worker = startWorker(
+    async ({ input, net, once }) => {
+      const sockets = [];
+      for (let i = 0; i < input.burst; i++) {
+        sockets.push(net.connect(input.port, '127.0.0.1'));
+        await once(sockets.at(-1), 'connect');
+        Atomics.add(input.connected, 0, 1);
+        Atomics.notify(input.connected, 0);
+      }
+      await once(require('node:worker_threads').parentPort, 'message');
+      for (const socket of sockets) socket.destroy();
+    },
+    { port, burst: BURST, connected },
+  );
+  // The loop stands still meanwhile: they wait in the queue of the system.
+  for (let count = 0; count < BURST; count = Atomics.load(connected, 0)) {
+    expect(Atomics.wait(connected, 0, count, 10_000)).not.toBe('timed-out');
+  }
+  const accepted = () => Context.default.stats().pendingHandshakes;
+  let most = 0;
+  for (let before = accepted(); before < BURST;) {
+    await turnOfLoop();
+    most = Math.max(most, accepted() - before);
+    before = accepted();
+  }
+  // libuv accepts all of them, whatever else there is.
+  if (process.env.UVWS_TRANSPORT !== 'uv') expect(most).toBeLessThanOrEqual(64);
+  const ended = once(worker, 'exit');
+  worker.postMessage('end');
+  await ended;
+  await until(() => accepted() === 0);
 });
 
 test('another context has its turn in the middle of a flood', async () => {

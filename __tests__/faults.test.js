@@ -291,7 +291,10 @@ describe.each(Object.keys(views()))('memory that is %s', (name) => {
     const messages = collect(client);
     server.subscribe('topic');
     const sent = [];
-    for (const publish of [(bytes) => wss.publish('topic', bytes), (bytes) => wss.broadcast(bytes)]) {
+    for (const publish of [
+      (bytes) => wss.publish('topic', bytes),
+      (bytes) => wss.broadcast(bytes),
+    ]) {
       try {
         publish(data);
         sent.push(expected);

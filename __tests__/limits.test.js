@@ -2,6 +2,8 @@
 // limit passes, and that breaches are counted.
 
 const { once } = require('node:events');
+const fs = require('node:fs');
+const path = require('node:path');
 
 const {
   collect,
@@ -11,6 +13,7 @@ const {
   rawPairOfClient,
   thrownBy,
 } = require('./support/fixtures.js');
+const { MAX_FRAGMENTS, MAX_PAYLOAD } = require('../lib/constants.js');
 const { CARRIERS, carry } = require('./support/carriers.js');
 const frames = require('./support/frames.js');
 const { turn, until } = require('./support/tools.js');
@@ -55,6 +58,20 @@ function counting() {
 function ping(count, payload = 'x', opcode = frames.PING) {
   return Buffer.concat(Array(count).fill(frames.frame(opcode, payload)));
 }
+
+test('both halves know the same numbers', () => {
+  const text = fs.readFileSync(path.join(__dirname, '..', 'src', 'protocol', 'limits.rs'), 'utf8');
+  const number = (name) => {
+    const [, product] = RegExp(`pub const ${name}: \\w+ = ([\\d_ *]+);`).exec(text);
+    return product.split('*').reduce((all, factor) => all * Number(factor.replaceAll('_', '')), 1);
+  };
+  expect(number('DEFAULT_MAX_PAYLOAD')).toBe(MAX_PAYLOAD);
+  expect(number('DEFAULT_MAX_FRAGMENTS')).toBe(MAX_FRAGMENTS);
+  const fastest = number('FASTEST_CONTROL_FRAMES');
+  const make = (maxControlFrames) => new WebSocketServer({ noServer: true, maxControlFrames });
+  expect(() => make(fastest)).not.toThrow();
+  expect(() => make(fastest + 1)).toThrow(RangeError);
+});
 
 describe.each(CARRIERS)('on %s', (carrier) => {
   test('200 PINGs at once are answered, and the next ones are 1008', async () => {

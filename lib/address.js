@@ -4,6 +4,9 @@ const querystring = require('node:querystring');
 
 const PROTOCOLS = ['ws:', 'wss:', 'ws+unix:'];
 
+/** Longest name of a host, in characters (RFC 1035 section 2.3.4), without the dot at its end. */
+const MAX_HOSTNAME = 253;
+
 /** What a URL says about where a client goes. */
 class Address {
   /**
@@ -25,6 +28,9 @@ class Address {
     const isLocal = url.protocol === 'ws+unix:';
     if (isLocal && !url.pathname) throw new SyntaxError("The URL's pathname is empty");
     if (url.hash) throw new SyntaxError('The URL contains a fragment identifier');
+    if (url.hostname.replace(/\.$/, '').length > MAX_HOSTNAME) {
+      throw new SyntaxError(`The URL's host name is longer than ${MAX_HOSTNAME} characters`);
+    }
 
     this.url = url;
     this.href = url.href;

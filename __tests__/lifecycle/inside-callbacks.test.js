@@ -270,13 +270,7 @@ const PIECES = {
     return [peer];
   },
 
-  'an error of a client that cannot connect': async ({
-    uvws,
-    context,
-    act,
-    counts,
-    freePort,
-  }) => {
+  'an error of a client that cannot connect': async ({ uvws, context, act, counts, freePort }) => {
     const ws = new uvws.WebSocket(`ws://127.0.0.1:${await freePort()}`, { context });
     counts.set('client', 0);
     ws.on('error', act);
@@ -331,13 +325,7 @@ const PIECES = {
     connect(wss).on('error', () => {});
   },
 
-  'a verifyClient that answers after the end': async ({
-    listen,
-    context,
-    connect,
-    act,
-    turn,
-  }) => {
+  'a verifyClient that answers after the end': async ({ listen, context, connect, act, turn }) => {
     const wss = await listen({
       verifyClient: async (info, answer) => {
         await turn();

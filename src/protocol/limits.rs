@@ -4,8 +4,10 @@
 //! A limit bounds what a peer can make this side keep or do. Those that a user
 //! can set are defaults here and travel in [`Config`](super::Config) and
 //! [`HandshakeLimits`](super::handshake::HandshakeLimits); those that the
-//! standard fixes have no switch. What limits a connection or a server instead
-//! of the protocol has its numbers in `src/endpoint/limits.rs`.
+//! standard fixes have no switch. The defaults of what limits a connection, a
+//! server or a context are those of the options, in `lib/constants.js` and
+//! `lib/limits.js`. What is done in one turn of the loop has its numbers where it
+//! is done. `docs/limits.md` lists them all.
 
 /// A limit by its name: what counts breaches goes by it. The numbers are shared
 /// with `lib/limits.js`.
