@@ -5,6 +5,7 @@ const { once } = require('node:events');
 
 const { defer, pair, rawClient, serve } = require('./support/fixtures.js');
 const { BINARY, frame } = require('./support/frames.js');
+const { upgradeRequest } = require('./support/peers.js');
 const { block, startWorker, turn: turnOfLoop } = require('./support/tools.js');
 const { Context } = require('./support/uvws.js');
 
@@ -110,6 +111,65 @@ test('whoever has held up the loop for milliseconds stays out of its next turn',
   turn.stop();
   // Without that each message is read in the turn after it was sent.
   expect(turn.all).toBeGreaterThan(1.7 * ENOUGH);
+});
+
+test('others of a context have their turn beside one that never ends', async () => {
+  const MOST = 30_000;
+  const { wss, port } = await serve();
+  let flooded = 0;
+  let heard = 0;
+  wss.on('connection', (ws, { url }) => {
+    ws.on('message', () => {
+      if (url === '/flood') flooded++;
+      else heard++;
+      work(WORK / 10);
+    });
+  });
+  // From a thread of its own, so that there is always something to read.
+  const flooder = startWorker(async ({ input, frames, rawClient }) => {
+    const { socket } = await rawClient(input, { path: '/flood' });
+    // Fewer than a batch in each read, so that none is ever left over.
+    const some = Buffer.concat(Array(1000).fill(frames.frame(frames.BINARY, Buffer.alloc(100))));
+    const write = () => {
+      while (socket.write(some));
+    };
+    socket.on('drain', write);
+    socket.on('error', () => {});
+    write();
+  }, port);
+  const others = [];
+  for (let i = 0; i < 4; i++) others.push(await rawClient(port));
+  await until(() => flooded > 3000);
+  const before = flooded;
+  for (const other of others) other.send(BINARY, 'me, too');
+  await until(() => heard === others.length || flooded - before > MOST);
+  await flooder.terminate();
+  expect(heard).toBe(others.length);
+});
+
+test('what came with many requests is delivered little by little once they are answered', async () => {
+  const COUNT = 200;
+  const answers = [];
+  const before = Context.default.stats().bytesReceived;
+  const { wss, port } = await serve({ verifyClient: (_info, answer) => answers.push(answer) });
+  const turn = turns();
+  let received = 0;
+  wss.on('connection', (ws) => {
+    ws.on('message', () => {
+      received++;
+      turn.add();
+      work(10 * WORK);
+    });
+  });
+  const after = frame(BINARY, Buffer.alloc(30_000));
+  for (let i = 0; i < COUNT; i++) await rawClient(port, { after, wait: false });
+  const expected = COUNT * (after.length + upgradeRequest().length);
+  await until(() => Context.default.stats().bytesReceived - before === expected);
+  for (const answer of answers) answer(true);
+  await until(() => received === COUNT);
+  turn.stop();
+  // A batch is a mebibyte.
+  expect(turn.most).toBeLessThan(COUNT / 2);
 });
 
 test('connections that come at once are accepted over many turns', async () => {

@@ -283,13 +283,6 @@ describe('SOCKS5', () => {
     expect(error.reply).toBe(reply[0]);
     await until(() => proxy.sockets.size === 0, 'the end of the connection');
   });
-
-  test('a name that does not fit is an error', async () => {
-    const proxy = await start('rawProxy', () => {});
-    const name = `${'a'.repeat(60)}.`.repeat(5);
-    const client = dial(`ws://${name}test/`, { proxy: `socks5h://127.0.0.1:${proxy.port}` });
-    expect((await errorOf(client)).message).toMatch(/takes no name of more than 255 bytes$/);
-  });
 });
 
 describe('a proxy that does harm', () => {

@@ -20,6 +20,7 @@ const os = require('node:os');
 const path = require('node:path');
 
 const { cargoBuild, replaceFile, ROOT } = require('./build.js');
+const { functionsOfLibuv } = require('./faults/points.js');
 const { SCENARIOS } = require('./faults/scenarios.js');
 
 const PACKAGE = path.join(ROOT, 'build', 'faults', 'package');
@@ -176,6 +177,10 @@ async function injectAll({
     const where = transport === '' ? name : `${name} over ${transport}`;
     result.faults.push(...faults.map((text) => `${where}: ${text}`));
   }
+  if (names.length === Object.keys(SCENARIOS).length && point === undefined) {
+    const missed = functionsOfLibuv().filter((name) => !result.points.has(name));
+    result.faults.push(...missed.map((name) => `${name}: no scenario comes to it`));
+  }
   return result;
 }
 
@@ -186,7 +191,7 @@ function report({ name, transport, injected, missed, faults, seconds }) {
   console.log(`${name}${over}: ${figures}, ${seconds.toFixed(1)} s`);
 }
 
-module.exports = { injectAll, prepare, report };
+module.exports = { injectAll, PACKAGE, prepare, report };
 
 function option(name) {
   const index = process.argv.indexOf(name);

@@ -15,6 +15,7 @@ const { spawn } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
+const amplification = require('./amplification.js');
 const { build } = require('./build.js');
 const { checkBinary } = require('./check-binary.js');
 const { checkDependents } = require('./dependents.js');
@@ -262,7 +263,7 @@ function instructions() {
   if (faults.length > 0) throw new Failure(faults.join('\n'));
 }
 
-/** Calls that are made to fail. */
+/** Calls that are made to fail, and what is held of memory. */
 async function injectFaults() {
   if (process.platform !== 'linux') {
     console.log('skipped: calls are intercepted on Linux only');
@@ -274,6 +275,10 @@ async function injectFaults() {
   counts.failed += result.faults.length;
   if (result.faults.length > 0) throw new Failure(result.faults.join('\n'));
   if (result.injected === 0) throw new Failure('no call failed');
+  const { passed, broken } = await amplification.playAll();
+  counts.passed += passed;
+  counts.failed += broken.length;
+  if (broken.length > 0) throw new Failure(broken.join('\n'));
 }
 
 /** Smoke tests of packages that build on ws, with this one in its place. */

@@ -67,7 +67,13 @@ test('a client that never answers the Close frame is terminated when the timeout
     const wss = new uvws.WebSocketServer({ port: 0, host: '127.0.0.1', context });
     await once(wss, 'listening');
     const closes = [];
-    wss.on('connection', (ws) => ws.on('close', (code) => closes.push(code)));
+    wss.on('connection', (ws) =>
+      ws.on('close', (code) => {
+        closes.push(code);
+        // It is told when all handles are gone.
+        assert.equal(context.stats().handles, 0);
+      }),
+    );
     const peer = await rawClient(wss.address().port);
     const start = performance.now();
     context.close({ code: 1012, reason: 'soon back', timeout: 300 });

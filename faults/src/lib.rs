@@ -22,7 +22,7 @@ use std::panic::resume_unwind;
 use std::ptr;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-pub use memory::Memory;
+pub use memory::{held, Memory};
 
 /// What is to fail while the addon is loaded, when nobody can call [`plan`] yet: the name of a point and the
 /// fault of its first call, as in `uv_version=0`.

@@ -23,9 +23,6 @@ const IPV4 = 1;
 const NAME = 3;
 const IPV6 = 4;
 
-/** Longest name that fits into a request. */
-const MAX_NAME = 255;
-
 /** What the replies mean, by their number. */
 const REPLIES = [
   '',
@@ -62,7 +59,7 @@ function addressBytes(host) {
     case 6:
       return [IPV6, ...ipv6Bytes(host)];
     default:
-      if (host.length > MAX_NAME) throw new Refusal('takes no name of more than 255 bytes');
+      // No name is longer than fits (lib/address.js).
       return [NAME, host.length, ...Buffer.from(host, 'latin1')];
   }
 }

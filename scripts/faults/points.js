@@ -2,7 +2,11 @@
 
 // With what a call fails, and which calls of many.
 
+const fs = require('node:fs');
 const { errno } = require('node:os').constants;
+const path = require('node:path');
+
+const SYMBOLS = path.join(__dirname, '..', '..', 'src', 'uv', 'symbols.rs');
 
 const FAULTS = {
   ...errno,
@@ -52,7 +56,7 @@ const ANSWERS = {
   uv_connection_cb: ['EMFILE'],
   uv_getaddrinfo_cb: ['UV_EAI_AGAIN', 'ECANCELED'],
   uv_poll_cb: ['EBADF'],
-  uv_read_cb: ['ECONNRESET', 'ETIMEDOUT', 'UV_EOF'],
+  uv_read_cb: ['ECONNRESET', 'ENOBUFS', 'ETIMEDOUT', 'UV_EOF'],
   uv_shutdown_cb: ['ENOTCONN'],
   uv_write_cb: ['EPIPE', 'ECANCELED'],
   writev: ['EPIPE', 'EINTR', 'EAGAIN', 'SHORT'],
@@ -101,4 +105,12 @@ function numbersOf(point, count, limit = MOST) {
   );
 }
 
-module.exports = { codesOf, faultsOf, MEMORY, numbersOf };
+/** The functions of libuv that can fail, as src/uv/symbols.rs has them. */
+function functionsOfLibuv() {
+  const text = fs.readFileSync(SYMBOLS, 'utf8');
+  return [...text.matchAll(/^ {4}fn (uv_\w+)\(.*\) -> (?:c_int|c_uint|usize);$/gm)].map(
+    ([, name]) => name,
+  );
+}
+
+module.exports = { codesOf, faultsOf, functionsOfLibuv, MEMORY, numbersOf };

@@ -18,6 +18,12 @@ pub fn fault_injected() -> u32 {
     uvws_faults::injected()
 }
 
+/// Bytes that the addon has allocated, on all threads.
+#[napi(catch_unwind)]
+pub fn fault_held() -> f64 {
+    uvws_faults::held() as f64
+}
+
 /// How many calls there were, by point: `name=count`.
 #[napi(catch_unwind)]
 pub fn fault_calls() -> Vec<String> {

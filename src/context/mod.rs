@@ -50,7 +50,7 @@ use crate::uv::{
 };
 pub(crate) use crate::uv::{Job, Work, WorkOwner};
 use deadlines::Deadlines;
-use slice::{Rest, Slice, SLICE};
+use slice::{Rest, Round, Slice, SLICE};
 
 /// Bytes that one read may bring. Large enough that a burst of small messages is one read, small
 /// enough to stay in the second-level cache.
@@ -146,6 +146,7 @@ pub(crate) struct Context {
     /// Something was left to the next turn, which begins when the loop has polled.
     put_off: Cell<bool>,
     rest: Rest,
+    round: Round,
     outbox: Outbox,
     deadlines: Deadlines,
     budget: Budget,
@@ -188,6 +189,7 @@ impl Context {
             slice: Slice::default(),
             put_off: Cell::new(false),
             rest: Rest::default(),
+            round: Round::default(),
             outbox: Outbox::default(),
             deadlines: Deadlines::default(),
             budget: Budget::default(),
@@ -372,7 +374,7 @@ impl Context {
     /// holds no borrow.
     pub(crate) fn relieve(self: &Rc<Self>) {
         if self.outbox.is_full() {
-            self.turn();
+            self.at_length(|| self.turn());
         }
     }
 
@@ -386,6 +388,11 @@ impl Context {
     /// yes.
     pub(crate) fn may_go_on(&self) -> bool {
         !self.slice.is_over()
+    }
+
+    /// Whether a member whose handle the loop has named may read, which has last done so in the round `last`.
+    pub(crate) fn may_read(&self, last: &Cell<u32>) -> bool {
+        self.round.admits(last, || !self.rest.is_on() && self.may_go_on())
     }
 
     /// Asks that the member's `resume` runs once the current delivery is over.
@@ -602,7 +609,8 @@ impl Context {
 
     /// Delivers what is queued and flushes what was written, until nothing is left.
     fn turn(self: &Rc<Self>) {
-        if self.depth.get() > 0 {
+        // What is told of the end comes with the last handle.
+        if self.depth.get() > 0 || self.state.get() >= State::Destroying {
             return;
         }
         if !self.turn_wanted.get() && self.dirty.borrow().is_empty() {
@@ -694,7 +702,7 @@ impl Context {
         }
     }
 
-    /// Resumes members, the first one first, as long as they may unpack something.
+    /// Resumes members, the first one first, as long as they may unpack something and the batch is not full.
     fn run_resumable(&self) {
         if self.allowance.get() <= 0 {
             return;
@@ -707,11 +715,13 @@ impl Context {
                 call("panic:resume", member, |member| member.resume());
             }
             in_a_row += before - self.allowance.get();
-            if self.allowance.get() <= 0 {
+            let is_spent = self.allowance.get() <= 0;
+            if is_spent || self.outbox.is_full() {
                 // Those who did not get their turn are in front of those who want another, but behind who still
                 // has a part of its share.
                 let mut resumable = self.resumable.borrow_mut();
-                let goes_on = in_a_row < SHARE && resumable.pop_if(|last| *last == place).is_some();
+                let has_share = is_spent && in_a_row < SHARE;
+                let goes_on = has_share && resumable.pop_if(|last| *last == place).is_some();
                 if goes_on {
                     self.unpacked.set(in_a_row);
                 }
@@ -823,6 +833,7 @@ impl CheckOwner for Context {
             self.slice.finish();
         }
         self.rest.turn_is_over();
+        self.round.turn_is_over();
         if self.turn_wanted.get() {
             // The idle handle may have failed to start, and nothing else would wake the loop.
             self.want_turn();

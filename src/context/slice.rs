@@ -46,6 +46,41 @@ impl Rest {
     }
 }
 
+/// Gives all who have something to read a turn before anybody has two: a loop may name handles in the same
+/// order each time, and who is first would have all the time that there is.
+#[derive(Default)]
+pub(super) struct Round {
+    number: Cell<u32>,
+    /// It has begun with this turn of the loop.
+    is_new: Cell<bool>,
+    /// Somebody is still to have a turn in it.
+    leaves_out: Cell<bool>,
+}
+
+impl Round {
+    /// Whether somebody may read now who has last read in the round `last`, which is updated.
+    pub(super) fn admits(&self, last: &Cell<u32>, may_go_on: impl FnOnce() -> bool) -> bool {
+        if last.get() == self.number.get() {
+            return self.is_new.get() && may_go_on();
+        }
+        if !may_go_on() {
+            self.leaves_out.set(true);
+            return false;
+        }
+        last.set(self.number.get());
+        true
+    }
+
+    /// A turn of the loop is over.
+    pub(super) fn turn_is_over(&self) {
+        let is_over = !self.leaves_out.take();
+        self.is_new.set(is_over);
+        if is_over {
+            self.number.set(self.number.get().wrapping_add(1));
+        }
+    }
+}
+
 /// A span of work. It begins when it is first asked about, so that something is always done in it.
 #[derive(Default)]
 pub(super) struct Slice {

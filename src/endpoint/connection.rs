@@ -170,6 +170,8 @@ pub(crate) struct Connection {
     /// What an idle connection has nothing of.
     rare: Cell<Option<Rc<Rare>>>,
     pub(super) control: Cell<ControlBudget>,
+    /// The round in which a handle of its own has last read.
+    round: Cell<u32>,
     pub(super) deadline: Cell<u64>,
     /// While the deadline is that of a heartbeat.
     pub(super) heartbeat: Cell<Option<Box<Heartbeat>>>,
@@ -208,6 +210,7 @@ impl Connection {
             logged: Cell::default(),
             rare: Cell::default(),
             control: Cell::default(),
+            round: Cell::default(),
             deadline: Cell::new(0),
             heartbeat: Cell::default(),
             bytes_received: Cell::new(0),
@@ -699,7 +702,7 @@ impl StreamOwner for Connection {
     }
 
     fn may_read(&self) -> bool {
-        self.context.may_go_on()
+        self.context.may_read(&self.round)
     }
 
     fn receive_in_place(&self, read: ReadInto<'_>) -> Option<Result<usize, UvError>> {

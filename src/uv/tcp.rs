@@ -23,12 +23,18 @@ use super::told::{planned, run, told};
 pub(crate) struct ReceiveBuffer {
     bytes: UnsafeCell<Box<[u8]>>,
     lent: Cell<bool>,
+    /// Nothing was lent to the read that has asked last: libuv is about to say so.
+    refused: Cell<bool>,
 }
 
 impl ReceiveBuffer {
     /// Allocates a buffer of `len` bytes.
     pub(crate) fn new(len: usize) -> Self {
-        Self { bytes: UnsafeCell::new(vec![0; len].into_boxed_slice()), lent: Cell::new(false) }
+        Self {
+            bytes: UnsafeCell::new(vec![0; len].into_boxed_slice()),
+            lent: Cell::new(false),
+            refused: Cell::new(false),
+        }
     }
 
     /// Lends the buffer to a read, unless it is already lent (B1).
@@ -384,6 +390,7 @@ unsafe extern "C" fn on_alloc(
                 }
             });
         });
+        owner.receive_buffer().refused.set(lent.len == 0);
     }
     // SAFETY: libuv hands a place for the answer.
     unsafe { *out = lent };
@@ -397,9 +404,6 @@ unsafe extern "C" fn on_read(
     // SAFETY: U4: only `Tcp::read_start` registers this callback.
     let core = unsafe { TcpCore::from_raw(stream.cast()) };
     let Some(owner) = core.owner() else { return };
-    if count == sys::uv_errno_t_UV_ENOBUFS as isize {
-        return;
-    }
     let count = match planned("uv_read_cb") {
         Some(error) => {
             // As libuv has done where it tells of an error.
@@ -409,6 +413,10 @@ unsafe extern "C" fn on_read(
         }
         None => count,
     };
+    // The system has an error of this name, too.
+    if count == sys::uv_errno_t_UV_ENOBUFS as isize && owner.receive_buffer().refused.take() {
+        return;
+    }
     let failed = core.call("panic:uv_read_cb", |owner| match count {
         0 => {}
         1.. => {

@@ -576,6 +576,10 @@ impl StreamOwner for Layer {
         self.context.receive_buffer()
     }
 
+    fn may_read(&self) -> bool {
+        self.owner().is_none_or(|owner| owner.may_read())
+    }
+
     fn received(&self, bytes: &mut [u8]) {
         if self.phase.get() < Phase::Ended {
             self.take_in(bytes);

@@ -57,6 +57,7 @@ pub(crate) struct Sockets {
     has_more: Cell<bool>,
     /// The connection that a listener announces.
     accepted: Cell<Option<TcpStream>>,
+    is_serving: Cell<bool>,
     /// Sockets that keep the loop alive.
     holders: Cell<u32>,
 }
@@ -77,6 +78,7 @@ impl Sockets {
             places: RefCell::default(),
             ready: Cell::default(),
             has_more: Cell::new(false),
+            is_serving: Cell::new(false),
             accepted: Cell::default(),
             holders: Cell::new(0),
         }))
@@ -90,6 +92,17 @@ impl Sockets {
     /// Serves the sockets that are ready, or as many of them as may be in this turn: the others are the
     /// first of the next one. To be called when the handle is readable, and as long as there is more.
     pub(crate) fn serve(&self) {
+        struct Over<'a>(&'a Cell<bool>);
+        impl Drop for Over<'_> {
+            fn drop(&mut self) {
+                self.0.set(false);
+            }
+        }
+        // By a loop that is run from within: what it fetched would be forgotten.
+        if self.is_serving.replace(true) {
+            return;
+        }
+        let _over = Over(&self.is_serving);
         // Serving a socket may run anything, so nothing stays borrowed meanwhile.
         let mut ready = self.ready.take();
         if !self.has_more.get() {
