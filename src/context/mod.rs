@@ -390,9 +390,14 @@ impl Context {
         !self.slice.is_over()
     }
 
+    /// The round of reading that is under way over libuv's handles. Who comes now has its turn in the next one.
+    pub(crate) fn round(&self) -> u32 {
+        self.round.number()
+    }
+
     /// Whether a member whose handle the loop has named may read, which has last done so in the round `last`.
     pub(crate) fn may_read(&self, last: &Cell<u32>) -> bool {
-        self.round.admits(last, || !self.rest.is_on() && self.may_go_on())
+        !self.rest.is_on() && self.round.admits(last, || self.may_go_on())
     }
 
     /// Asks that the member's `resume` runs once the current delivery is over.
@@ -609,14 +614,17 @@ impl Context {
 
     /// Delivers what is queued and flushes what was written, until nothing is left.
     fn turn(self: &Rc<Self>) {
-        // What is told of the end comes with the last handle.
-        if self.depth.get() > 0 || self.state.get() >= State::Destroying {
+        if self.depth.get() > 0 {
             return;
         }
         if !self.turn_wanted.get() && self.dirty.borrow().is_empty() {
             return;
         }
         for _ in 0..ROUNDS {
+            // What is told of the end comes with the last handle.
+            if self.state.get() >= State::Destroying {
+                return;
+            }
             let begun = self.outbox.is_telling().then(Instant::now);
             if !self.outbox.is_empty() {
                 self.deliver();
@@ -833,7 +841,10 @@ impl CheckOwner for Context {
             self.slice.finish();
         }
         self.rest.turn_is_over();
-        self.round.turn_is_over();
+        // In a turn of the others nobody has had one.
+        if !is_resting {
+            self.round.turn_is_over();
+        }
         if self.turn_wanted.get() {
             // The idle handle may have failed to start, and nothing else would wake the loop.
             self.want_turn();

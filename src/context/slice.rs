@@ -58,6 +58,10 @@ pub(super) struct Round {
 }
 
 impl Round {
+    pub(super) fn number(&self) -> u32 {
+        self.number.get()
+    }
+
     /// Whether somebody may read now who has last read in the round `last`, which is updated.
     pub(super) fn admits(&self, last: &Cell<u32>, may_go_on: impl FnOnce() -> bool) -> bool {
         if last.get() == self.number.get() {

@@ -210,7 +210,7 @@ impl Connection {
             logged: Cell::default(),
             rare: Cell::default(),
             control: Cell::default(),
-            round: Cell::default(),
+            round: Cell::new(context.round()),
             deadline: Cell::new(0),
             heartbeat: Cell::default(),
             bytes_received: Cell::new(0),

@@ -409,6 +409,7 @@ unsafe extern "C" fn on_read(
             // As libuv has done where it tells of an error.
             // SAFETY: U4: libuv calls back for a handle that reads.
             unsafe { (core.on().uv().uv_read_stop)(stream) };
+            owner.receive_buffer().refused.set(false);
             error as isize
         }
         None => count,
@@ -428,7 +429,10 @@ unsafe extern "C" fn on_read(
         }
         _ => owner.ended(UvError::check(count as c_int).err().unwrap_or(UvError::EOF)),
     });
-    owner.receive_buffer().lent.set(false);
+    // SAFETY: libuv tells what it has read into, or nothing where it has not asked.
+    if !unsafe { (*bytes).base }.is_null() {
+        owner.receive_buffer().lent.set(false);
+    }
     if failed {
         core.close();
     }
