@@ -5,6 +5,8 @@
 //
 //   node scripts/soak.js                 an hour
 //   node scripts/soak.js --minutes 5     shorter
+//   node scripts/soak.js --counted       with the addon of scripts/faults.js, whose allocator counts: what has
+//                                        been allocated and not freed, on all threads, to the byte
 //
 // A round is a minute. The first twelfth of them and then each sixth are the baseline, without attackers:
 // so whatever else the machine does falls on both. After each everybody leaves but forty residents, and
@@ -12,9 +14,10 @@
 //
 // - the latency of honest echoes under attack, p50, p99 and p99.9, is at most twice the baseline's
 //   (medians of the rounds);
-// - after a warm-up of a sixth under attack the objects on the heap (soak/heap.js) and the memory outside
-//   of it grow by less than 1 KiB a minute (the floor under the samples, for each of which garbage was
-//   collected while nobody worked);
+// - after a warm-up of a sixth under attack the objects on the heap (soak/heap.js), malloc's memory of the main
+//   thread, what is neither malloc's nor the engine's nor of files (soak/maps.js), and what the addon has
+//   allocated, if it counts, grow by less than 1 KiB a minute (the floor under the samples, for each of which
+//   garbage was collected while nobody worked);
 // - each connection has one 'close'; no exception; honest peers get each reply, and no error;
 // - at the end there is no connection, handle or descriptor that was not there at the start.
 
@@ -22,9 +25,11 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 const { Child } = require('./child.js');
+const { PACKAGE, prepare } = require('./faults.js');
 const { prefer } = require('./priority.js');
 const { ATTACKS } = require('./soak/attacks.js');
 const { bytesOfObjects } = require('./soak/heap.js');
+const { residentOf } = require('./soak/maps.js');
 const { median, rise } = require('./soak/statistics.js');
 
 const HONEST = 200;
@@ -61,8 +66,9 @@ async function settle(server) {
   }
 }
 
-async function play(minutes) {
-  const server = new Child(program('server'), [], ['--expose-gc']);
+async function play(minutes, isCounted) {
+  const folder = isCounted ? PACKAGE : path.join(__dirname, '..');
+  const server = new Child(program('server'), [folder], ['--expose-gc']);
   const { port } = await server.ready;
   const honest = new Child(program('honest'), [port]);
   const attackers = new Child(program('attackers'), [port, HONEST]);
@@ -97,13 +103,14 @@ async function play(minutes) {
     const others = await settle(server);
     stayed = Math.max(stayed, others);
     const sample = { minute: minute(), phase, ...(await server.ask('sample')) };
+    sample.resident = residentOf(server.process.pid);
     sample.objects = (await server.ask('snapshot', SNAPSHOT)) && bytesOfObjects(SNAPSHOT);
     samples.push(sample);
     phases[phase].push({ latency, delay, cpu, loadRss: after.rss, clients: after.clients });
     console.log(
       `${sample.minute.toFixed(1)} ${phase}: p50 ${latency.small.p50} p99 ${latency.small.p99} ` +
         `p99.9 ${latency.small['p99.9']} ms, cpu ${cpu.toFixed(2)}, objects ${kib(sample.objects)}, ` +
-        `rss ${kib(sample.rss)}, ${sample.counts.connections} connections, ${others} stayed`,
+        `rss ${kib(sample.rss)}, ${sample.addon === null ? '' : `addon ${sample.addon}, `}${sample.counts.connections} connections, ${others} stayed`,
     );
   }
 
@@ -151,12 +158,15 @@ function judge(run) {
   }
 
   const warm = attackedFrom + (minutes - attackedFrom) / 6;
+  run.warm = warm;
   const late = samples.filter(({ minute }) => minute > warm);
   const memory = {
     'what objects have': ({ objects, external }) => objects + external,
-    'what malloc has': ({ malloc }) => malloc,
-    'other memory outside of the heap': ({ rss, heapTotal, malloc }) => rss - heapTotal - malloc,
+    'what malloc has for the main thread': ({ resident }) => resident.malloc,
+    "what is neither malloc's nor the engine's nor of files": ({ resident }) => resident.rest,
   };
+  if (late.some(({ addon }) => addon !== null))
+    memory['what the addon has allocated'] = ({ addon }) => addon;
   run.rises = {};
   for (const [name, of] of Object.entries(memory)) {
     const points = late.map((sample) => [sample.minute, of(sample)]);
@@ -210,11 +220,22 @@ function judge(run) {
 
 async function main() {
   fs.mkdirSync(BUILD, { recursive: true });
-  const run = await play(minutesAsked());
+  const isCounted = process.argv.includes('--counted');
+  if (isCounted) prepare();
+  const run = await play(minutesAsked(), isCounted);
   const verdicts = judge(run);
   console.log();
   for (const [kind, { attacks, answered, otherwise }] of Object.entries(run.attacks)) {
     console.log(`${kind}: ${attacks} attacks, ${answered} answered, ${JSON.stringify(otherwise)}`);
+  }
+  console.log();
+  for (const kind of Object.keys(run.samples[0].resident)) {
+    const points = run.samples.map(({ minute, resident }) => [minute, resident[kind]]);
+    const warm = points.filter(([minute]) => minute > run.warm);
+    const [first, last] = [points[0][1], points.at(-1)[1]].map(kib);
+    console.log(
+      `resident, ${kind}: ${first} -> ${last}, ${(rise(warm) / KIB).toFixed(2)} KiB a minute`,
+    );
   }
   for (const phase of ['baseline', 'attack']) {
     for (const kind of ['resident', 'visitor', 'deflater', 'large']) {
