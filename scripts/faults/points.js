@@ -105,12 +105,11 @@ function numbersOf(point, count, limit = MOST) {
   );
 }
 
-/** The functions of libuv that can fail, as src/uv/symbols.rs has them. */
+/** The functions of libuv that can fail, as src/uv/symbols.rs has them. What a queue holds is no failure. */
 function functionsOfLibuv() {
   const text = fs.readFileSync(SYMBOLS, 'utf8');
-  return [...text.matchAll(/^ {4}fn (uv_\w+)\(.*\) -> (?:c_int|c_uint|usize);$/gm)].map(
-    ([, name]) => name,
-  );
+  const all = text.matchAll(/^ {4}fn (uv_\w+)\(.*\) -> (?:c_int|c_uint|usize);$/gm);
+  return [...all].map(([, name]) => name).filter((name) => !name.endsWith('_queue_size'));
 }
 
 module.exports = { codesOf, faultsOf, functionsOfLibuv, MEMORY, numbersOf };
