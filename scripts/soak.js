@@ -97,6 +97,7 @@ async function play(minutes, isCounted) {
       server.ask('delay'),
       server.ask('look'),
     ]);
+    if (hasDied()) return;
     const cpu = (after.cpu - before.cpu) / (performance.now() - from);
     if (phase === 'attack') await attackers.ask('pause');
     await honest.ask('pause');
@@ -131,7 +132,7 @@ async function play(minutes, isCounted) {
   if (server.process.exitCode === null) server.faults.push('the server did not end by itself');
   for (const child of children) child.process.kill('SIGKILL');
   const faults = [...children.flatMap((child) => child.faults), ...(end?.faults ?? [])];
-  return { minutes, attackedFrom, samples, phases, attacks, peers, end, faults, stayed };
+  return { minutes, isCounted, attackedFrom, samples, phases, attacks, peers, end, faults, stayed };
 }
 
 const kib = (bytes) => `${Math.round(bytes / KIB)} KiB`;
@@ -165,8 +166,8 @@ function judge(run) {
     'what malloc has for the main thread': ({ resident }) => resident.malloc,
     "what is neither malloc's nor the engine's nor of files": ({ resident }) => resident.rest,
   };
-  if (late.some(({ addon }) => addon !== null))
-    memory['what the addon has allocated'] = ({ addon }) => addon;
+  if (run.isCounted) memory['what the addon has allocated'] = ({ addon }) => addon;
+  hold('there are samples after the warm-up', late.length >= 3, `${late.length} of them`);
   run.rises = {};
   for (const [name, of] of Object.entries(memory)) {
     const points = late.map((sample) => [sample.minute, of(sample)]);
@@ -212,7 +213,11 @@ function judge(run) {
   const unanswered = Object.entries(run.attacks).filter(
     ([, { otherwise }]) => Object.keys(otherwise).length > 0,
   );
-  run.unanswered = Object.fromEntries(unanswered);
+  hold(
+    'each attack is answered as it is due',
+    unanswered.length === 0,
+    JSON.stringify(Object.fromEntries(unanswered)),
+  );
   const missing = Object.keys(ATTACKS).filter((name) => !run.attacks[name]?.attacks);
   hold('each class has attacked', missing.length === 0, missing.join(', ') || 'all');
   return verdicts;

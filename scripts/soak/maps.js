@@ -6,8 +6,8 @@ const fs = require('node:fs');
 
 /** Each thread but the main one has malloc's memory in mappings that begin at a multiple of this. */
 const ARENA = 64 * 1024 * 1024;
-/** From here on the kernel chooses addresses. The engine chooses those of its heap itself, below. */
-const PLACED_BY_KERNEL = 0x7f0000000000;
+/** The engine chooses the addresses of its heap itself, below this. */
+const PLACED_BY_KERNEL = 0x400000000000;
 
 const MAPPING = /^([0-9a-f]+)-[0-9a-f]+ (\S+) \S+ \S+ \d+ *(.*)$/;
 
@@ -22,7 +22,8 @@ function kindOf(start, permissions, name) {
 /**
  * @param {number} pid A process
  * @returns {Record<string, number>} Resident bytes: `malloc` of the main thread and `threads` of the others,
- *   the heap of the `engine` and its machine `code`, `files` such as programs and libraries, and the `rest`
+ *   the heap of the `engine` and its machine `code`, `files` such as programs and libraries, and the `rest`, in
+ *   which, and in `threads`, are some pages of data that the engine keeps beside its code
  */
 function residentOf(pid) {
   const bytes = { malloc: 0, threads: 0, engine: 0, code: 0, files: 0, rest: 0 };
