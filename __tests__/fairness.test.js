@@ -2,10 +2,12 @@
 // counts is messages for each turn, not time, so that no test depends on a quiet machine.
 
 const { once } = require('node:events');
+const tls = require('node:tls');
 
 const { defer, pair, rawClient, serve } = require('./support/fixtures.js');
 const { BINARY, frame } = require('./support/frames.js');
-const { upgradeRequest } = require('./support/peers.js');
+const { makeCertificate } = require('./support/certificate.js');
+const { RawPeer, upgradeRequest } = require('./support/peers.js');
 const { block, startWorker, turn: turnOfLoop } = require('./support/tools.js');
 const { Context } = require('./support/uvws.js');
 
@@ -34,10 +36,20 @@ function turns() {
   return state;
 }
 
+async function secureClient(port) {
+  const socket = tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false });
+  const peer = new RawPeer(socket, { mask: true });
+  defer(() => peer.destroy());
+  await once(socket, 'secureConnect');
+  peer.write(upgradeRequest());
+  await peer.when(({ head }) => head !== null);
+  return peer;
+}
+
 /** Some peers that have all written `bytes` before the server reads any of it. */
-async function flood(port, bytes) {
+async function flood(port, bytes, { count = PEERS, connect = rawClient } = {}) {
   const peers = [];
-  for (let i = 0; i < PEERS; i++) peers.push(await rawClient(port));
+  for (let i = 0; i < count; i++) peers.push(await connect(port));
   for (const peer of peers) peer.write(bytes);
 }
 
@@ -73,6 +85,24 @@ test('a flood of small messages is delivered over many turns, whole and in order
   turn.stop();
   expect(misplaced).toBe(0);
   expect(turn.most).toBeLessThanOrEqual(MOST_IN_A_TURN);
+});
+
+test('a flood over TLS is read over many turns, too', async () => {
+  const COUNT = 60;
+  const { wss, port } = await serve({ tls: makeCertificate() });
+  const turn = turns();
+  let received = 0;
+  wss.on('connection', (ws) => {
+    ws.on('message', () => {
+      received++;
+      turn.add();
+    });
+  });
+  await flood(port, numbered, { count: COUNT, connect: secureClient });
+  await until(() => received === COUNT * EACH);
+  turn.stop();
+  // A batch of each.
+  expect(turn.most).toBeLessThan((COUNT * 1024) / 2);
 });
 
 test('handlers that take long get fewer messages in a turn', async () => {
