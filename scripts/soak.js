@@ -4,7 +4,7 @@
 // law held, which the exit code tells as well, and writes all of it to build/soak.json.
 //
 //   node scripts/soak.js                 an hour
-//   node scripts/soak.js --minutes 5     shorter
+//   node scripts/soak.js --minutes 6     shorter: the law of memory wants an hour
 //   node scripts/soak.js --counted       with the addon of scripts/faults.js, whose allocator counts: what has
 //                                        been allocated and not freed, on all threads, to the byte
 //
