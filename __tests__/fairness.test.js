@@ -2,12 +2,11 @@
 // counts is messages for each turn, not time, so that no test depends on a quiet machine.
 
 const { once } = require('node:events');
-const tls = require('node:tls');
 
 const { defer, pair, rawClient, serve } = require('./support/fixtures.js');
 const { BINARY, frame } = require('./support/frames.js');
-const { makeCertificate } = require('./support/certificate.js');
-const { RawPeer, upgradeRequest } = require('./support/peers.js');
+const { carry } = require('./support/carriers.js');
+const { upgradeRequest } = require('./support/peers.js');
 const { block, startWorker, turn: turnOfLoop } = require('./support/tools.js');
 const { Context } = require('./support/uvws.js');
 
@@ -36,20 +35,23 @@ function turns() {
   return state;
 }
 
-async function secureClient(port) {
-  const socket = tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false });
-  const peer = new RawPeer(socket, { mask: true });
-  defer(() => peer.destroy());
-  await once(socket, 'secureConnect');
-  peer.write(upgradeRequest());
-  await peer.when(({ head }) => head !== null);
-  return peer;
+/** Counts the messages of a server, in all and for each turn; each takes some milliseconds. */
+function counting(wss, turn, time) {
+  const seen = { received: 0 };
+  wss.on('connection', (ws) => {
+    ws.on('message', () => {
+      seen.received++;
+      turn.add();
+      work(time);
+    });
+  });
+  return seen;
 }
 
 /** Some peers that have all written `bytes` before the server reads any of it. */
-async function flood(port, bytes, { count = PEERS, connect = rawClient } = {}) {
+async function flood(port, bytes, count = PEERS, connect = () => rawClient(port)) {
   const peers = [];
-  for (let i = 0; i < count; i++) peers.push(await connect(port));
+  for (let i = 0; i < count; i++) peers.push(await connect());
   for (const peer of peers) peer.write(bytes);
 }
 
@@ -89,17 +91,11 @@ test('a flood of small messages is delivered over many turns, whole and in order
 
 test('a flood over TLS is read over many turns, too', async () => {
   const COUNT = 60;
-  const { wss, port } = await serve({ tls: makeCertificate() });
+  const { wss, port, upgrade } = await carry('a native listener of TLS');
   const turn = turns();
-  let received = 0;
-  wss.on('connection', (ws) => {
-    ws.on('message', () => {
-      received++;
-      turn.add();
-    });
-  });
-  await flood(port, numbered, { count: COUNT, connect: secureClient });
-  await until(() => received === COUNT * EACH);
+  const seen = counting(wss, turn, 0);
+  await flood(port, numbered, COUNT, upgrade);
+  await until(() => seen.received === COUNT * EACH);
   turn.stop();
   // A batch of each.
   expect(turn.most).toBeLessThan((COUNT * 1024) / 2);
@@ -109,16 +105,9 @@ test('handlers that take long get fewer messages in a turn', async () => {
   const some = numbered.subarray(0, numbered.length / 10);
   const { wss, port } = await serve();
   const turn = turns();
-  let received = 0;
-  wss.on('connection', (ws) => {
-    ws.on('message', () => {
-      received++;
-      turn.add();
-      work(10 * WORK);
-    });
-  });
+  const seen = counting(wss, turn, 10 * WORK);
   await flood(port, some);
-  await until(() => received === (PEERS * EACH) / 10);
+  await until(() => seen.received === (PEERS * EACH) / 10);
   turn.stop();
   // Of batches of 1,024 there would be four.
   expect(turn.busy).toBeGreaterThan(12);
@@ -183,20 +172,13 @@ test('what came with many requests is delivered little by little once they are a
   const before = Context.default.stats().bytesReceived;
   const { wss, port } = await serve({ verifyClient: (_info, answer) => answers.push(answer) });
   const turn = turns();
-  let received = 0;
-  wss.on('connection', (ws) => {
-    ws.on('message', () => {
-      received++;
-      turn.add();
-      work(10 * WORK);
-    });
-  });
+  const seen = counting(wss, turn, 10 * WORK);
   const after = frame(BINARY, Buffer.alloc(30_000));
   for (let i = 0; i < COUNT; i++) await rawClient(port, { after, wait: false });
   const expected = COUNT * (after.length + upgradeRequest().length);
   await until(() => Context.default.stats().bytesReceived - before === expected);
   for (const answer of answers) answer(true);
-  await until(() => received === COUNT);
+  await until(() => seen.received === COUNT);
   turn.stop();
   // A batch is a mebibyte.
   expect(turn.most).toBeLessThan(COUNT / 2);

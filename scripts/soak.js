@@ -234,7 +234,7 @@ async function main() {
     console.log(`${kind}: ${attacks} attacks, ${answered} answered, ${JSON.stringify(otherwise)}`);
   }
   console.log();
-  for (const kind of Object.keys(run.samples[0].resident)) {
+  for (const kind of Object.keys(run.samples[0]?.resident ?? {})) {
     const points = run.samples.map(({ minute, resident }) => [minute, resident[kind]]);
     const warm = points.filter(([minute]) => minute > run.warm);
     const [first, last] = [points[0][1], points.at(-1)[1]].map(kib);

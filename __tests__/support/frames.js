@@ -45,10 +45,18 @@ function frame(opcode, payload = '', options = {}) {
   return Buffer.concat([head, key, Buffer.from(bytes.map((byte, index) => byte ^ key[index & 3]))]);
 }
 
+/** What stands at the end of a message that was compressed, and is left out (RFC 7692 section 7.2.1). */
+const TAIL = Buffer.from([0, 0, 0xff, 0xff]);
+
+/** The payload of a message that is compressed. */
+function deflated(payload) {
+  const flush = { finishFlush: zlib.constants.Z_SYNC_FLUSH };
+  return zlib.deflateRawSync(payload, flush).subarray(0, -TAIL.length);
+}
+
 /** A message in one frame, compressed (RFC 7692). */
 function compressed(payload, opcode = BINARY) {
-  const flush = { finishFlush: zlib.constants.Z_SYNC_FLUSH };
-  return frame(opcode, zlib.deflateRawSync(payload, flush).subarray(0, -4), { rsv: 4 });
+  return frame(opcode, deflated(payload), { rsv: 4 });
 }
 
 /** A Close frame; without a code its payload is empty. */
@@ -136,9 +144,11 @@ module.exports = {
   FrameReader,
   PING,
   PONG,
+  TAIL,
   TEXT,
   closeFrame,
   closeOf,
   compressed,
+  deflated,
   frame,
 };

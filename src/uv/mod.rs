@@ -32,6 +32,8 @@
 //! ([`Owner::panicked`]).
 
 mod address;
+#[cfg(target_os = "linux")]
+mod busy;
 mod bytes;
 mod dns;
 mod error;

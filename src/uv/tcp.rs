@@ -11,6 +11,8 @@ use std::slice;
 use libuv_sys2 as sys;
 
 use super::address::SocketAddress;
+#[cfg(target_os = "linux")]
+use super::busy::Busy;
 use super::bytes::Bytes;
 use super::error::UvError;
 use super::event_loop::Loop;
@@ -52,16 +54,7 @@ impl ReceiveBuffer {
 impl ReceiveBuffer {
     /// Lends the buffer to `read`, unless it is already lent (B1).
     pub(super) fn lend_to<T>(&self, read: impl FnOnce(&mut [u8]) -> T) -> Option<T> {
-        struct Return<'a>(&'a Cell<bool>);
-        impl Drop for Return<'_> {
-            fn drop(&mut self) {
-                self.0.set(false);
-            }
-        }
-        if self.lent.replace(true) {
-            return None;
-        }
-        let _return = Return(&self.lent);
+        let _lent = Busy::begin(&self.lent)?;
         // SAFETY: B1: the flag was false, so no slice of the buffer exists.
         Some(read(unsafe { &mut *self.bytes.get() }))
     }
@@ -418,19 +411,18 @@ unsafe extern "C" fn on_read(
     if count == sys::uv_errno_t_UV_ENOBUFS as isize && owner.receive_buffer().refused.take() {
         return;
     }
+    // SAFETY: B1: libuv hands back the buffer that `on_alloc` gave it, or none where it has not asked.
+    let base = unsafe { (*bytes).base };
     let failed = core.call("panic:uv_read_cb", |owner| match count {
         0 => {}
         1.. => {
-            // SAFETY: libuv hands back the buffer that `on_alloc` gave it.
-            let base = unsafe { (*bytes).base };
             // SAFETY: B1: the buffer is lent to this read only, and libuv filled `count` bytes.
             let bytes = unsafe { slice::from_raw_parts_mut(base.cast::<u8>(), count as usize) };
             owner.received(bytes);
         }
         _ => owner.ended(UvError::check(count as c_int).err().unwrap_or(UvError::EOF)),
     });
-    // SAFETY: libuv tells what it has read into, or nothing where it has not asked.
-    if !unsafe { (*bytes).base }.is_null() {
+    if !base.is_null() {
         owner.receive_buffer().lent.set(false);
     }
     if failed {

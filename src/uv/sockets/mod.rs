@@ -30,6 +30,7 @@ use std::rc::{Rc, Weak};
 
 pub(crate) use socket::Socket;
 
+use super::busy::Busy;
 use super::error::UvError;
 use super::event_loop::Loop;
 use super::handle::guard;
@@ -92,17 +93,8 @@ impl Sockets {
     /// Serves the sockets that are ready, or as many of them as may be in this turn: the others are the
     /// first of the next one. To be called when the handle is readable, and as long as there is more.
     pub(crate) fn serve(&self) {
-        struct Over<'a>(&'a Cell<bool>);
-        impl Drop for Over<'_> {
-            fn drop(&mut self) {
-                self.0.set(false);
-            }
-        }
-        // By a loop that is run from within: what it fetched would be forgotten.
-        if self.is_serving.replace(true) {
-            return;
-        }
-        let _over = Over(&self.is_serving);
+        // Not by a loop that is run from within: what it fetched would be forgotten.
+        let Some(_serving) = Busy::begin(&self.is_serving) else { return };
         // Serving a socket may run anything, so nothing stays borrowed meanwhile.
         let mut ready = self.ready.take();
         if !self.has_more.get() {
